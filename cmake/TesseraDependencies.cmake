@@ -1,0 +1,32 @@
+# Everything comes from the system through find_package or pkg-config; nothing is downloaded.
+# scripts/packages.txt names the packages that bring it.
+
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(PNG REQUIRED)
+find_package(nlohmann_json REQUIRED)
+foreach(dependency HWY=libhwy SLEEF=sleef OPENBLAS=openblas LAPACKE=lapacke XXHASH=libxxhash
+    DEFLATE=libdeflate)
+  string(REPLACE "=" ";" dependency ${dependency})
+  list(GET dependency 0 name)
+  list(GET dependency 1 module)
+  pkg_check_modules(${name} REQUIRED QUIET IMPORTED_TARGET ${module})
+endforeach()
+
+set(TESSERA_PRIVATE_LIBRARIES PkgConfig::HWY PkgConfig::SLEEF PkgConfig::LAPACKE PkgConfig::OPENBLAS
+  PkgConfig::XXHASH PkgConfig::DEFLATE PNG::PNG ZLIB::ZLIB nlohmann_json::nlohmann_json)
+
+# The module that reads NetCDF is built where these are (PkgConfig::NETCDF, PkgConfig::HDF5).
+pkg_check_modules(NETCDF QUIET IMPORTED_TARGET netcdf)
+pkg_check_modules(HDF5 QUIET IMPORTED_TARGET hdf5)
+
+if(TESSERA_BUILD_TOOLS)
+  find_package(CLI11 REQUIRED)
+endif()
+if(TESSERA_BUILD_TESTS)
+  find_package(GTest REQUIRED)
+  # Debian's NumPy belongs to Debian's Python, which need not be the first one on PATH.
+  find_program(TESSERA_PYTHON NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH)
+  find_program(TESSERA_PYTHON NAMES python3 REQUIRED)
+endif()

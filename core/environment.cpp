@@ -1,0 +1,127 @@
+#include "core/environment.hpp"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <limits>
+#include <string_view>
+#include <thread>
+
+#include "core/text.hpp"
+#include "tessera/chunk_grid.hpp"
+#include "tessera/error.hpp"
+
+namespace tessera::core {
+
+namespace {
+
+template <typename T>
+T parse_number(const char* name, std::string_view text, T low, T high) {
+  T value{};
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (status != std::errc() || end != text.data() + text.size() || value < low || value > high) {
+    throw InvalidArgument(core::text("[", name, "] the value is a whole number from ", low, " to ", high, "; got \"", text, "\""));
+  }
+  return value;
+}
+
+bool parse_switch(const char* name, std::string_view text) {
+  if (text == "1" || text == "on" || text == "true") return true;
+  if (text == "0" || text == "off" || text == "false") return false;
+  throw InvalidArgument(core::text("[", name, "] the value is on or off; got \"", text, "\""));
+}
+
+LogLevel parse_level(const char* name, std::string_view text) {
+  static constexpr std::string_view kNames[] = {"off", "error", "warning", "info", "debug"};
+  for (std::size_t i = 0; i < std::size(kNames); ++i) {
+    if (text == kNames[i]) return static_cast<LogLevel>(i);
+  }
+  throw InvalidArgument(core::text("[", name, "] the level is off, error, warning, info or debug; got \"", text, "\""));
+}
+
+std::optional<std::size_t> read_size(const char* path) {
+  std::ifstream in(path);
+  std::string word;
+  if (!(in >> word) || word == "max") return std::nullopt;
+  std::size_t value = 0;
+  const auto [end, status] = std::from_chars(word.data(), word.data() + word.size(), value);
+  if (status != std::errc() || end != word.data() + word.size()) return std::nullopt;
+  return value;
+}
+
+}  // namespace
+
+const std::vector<VariableInfo>& environment_variables() {
+  static const std::vector<VariableInfo> kTable = {
+      {"TESSERA_DEVICES", "devices to use: host, or host:N for N virtual devices; default host"},
+      {"TESSERA_DEVICE_MEMORY", "memory budget of each device, such as 256MiB; default: most of what is free"},
+      {"TESSERA_HOST_MEMORY", "budget of the host memory that devices spill to"},
+      {"TESSERA_SPILL_DIR", "folder for blocks that fit no memory; default: the system's temporary folder"},
+      {"TESSERA_SPILL_LIMIT", "budget of the disk tier; default: most of what is free in the folder, 0: none"},
+      {"TESSERA_WORKERS", "worker threads of all host devices together; default: the cores"},
+      {"TESSERA_LAPACK_THREADS", "threads of a single-block factorisation; part of the numeric profile"},
+      {"TESSERA_SEED", "seed of random arrays that are given none"},
+      {"TESSERA_TRACE", "file for a Chrome/Perfetto trace of tasks, copies and spills"},
+      {"TESSERA_LOG", "off, error, warning, info or debug; default warning"},
+      {"TESSERA_FUSE", "on or off: fuse elementwise chains; default on"},
+      {"TESSERA_WINDOW", "tasks looked ahead of the first unfinished one; default 4096"},
+      {"TESSERA_MODULE_PATH", "folder of the run-time modules (NetCDF)"},
+  };
+  return kTable;
+}
+
+Environment parse_environment(const char* (*get)(const char*)) {
+  Environment out;
+  if (const char* v = get("TESSERA_DEVICES")) out.devices = v;
+  if (const char* v = get("TESSERA_DEVICE_MEMORY")) out.device_memory = parse_bytes(v, "TESSERA_DEVICE_MEMORY");
+  if (const char* v = get("TESSERA_HOST_MEMORY")) out.host_memory = parse_bytes(v, "TESSERA_HOST_MEMORY");
+  if (const char* v = get("TESSERA_SPILL_LIMIT")) out.disk_memory = parse_bytes(v, "TESSERA_SPILL_LIMIT");
+  if (const char* v = get("TESSERA_SPILL_DIR")) out.spill_dir = v;
+  if (const char* v = get("TESSERA_WORKERS")) out.workers = parse_number<int>("TESSERA_WORKERS", v, 1, 4096);
+  if (const char* v = get("TESSERA_LAPACK_THREADS")) out.lapack_threads = parse_number<int>("TESSERA_LAPACK_THREADS", v, 1, 4096);
+  if (const char* v = get("TESSERA_SEED")) {
+    out.seed = parse_number<std::uint64_t>("TESSERA_SEED", v, 0, std::numeric_limits<std::uint64_t>::max());
+  }
+  if (const char* v = get("TESSERA_TRACE")) out.trace = v;
+  if (const char* v = get("TESSERA_LOG")) out.log = parse_level("TESSERA_LOG", v);
+  if (const char* v = get("TESSERA_FUSE")) out.fuse = parse_switch("TESSERA_FUSE", v);
+  if (const char* v = get("TESSERA_WINDOW")) out.window = parse_number<std::uint32_t>("TESSERA_WINDOW", v, 1, 1u << 24);
+  return out;
+}
+
+const Environment& environment() {
+  static const Environment kEnvironment = parse_environment([](const char* name) -> const char* { return std::getenv(name); });
+  return kEnvironment;
+}
+
+void log(LogLevel level, const std::string& text) {
+  static constexpr const char* kNames[] = {"off", "error", "warning", "info", "debug"};
+  if (level > environment().log || level == LogLevel::kOff) return;
+  std::fprintf(stderr, "tessera: %s: %s\n", kNames[static_cast<std::size_t>(level)], text.c_str());
+}
+
+std::size_t available_memory_bytes() {
+  std::size_t free = 0;
+  std::ifstream in("/proc/meminfo");
+  std::string key, unit;
+  std::size_t kib = 0;
+  while (in >> key >> kib && std::getline(in, unit)) {
+    if (key == "MemAvailable:") free = kib * 1024;
+  }
+  const auto limit = read_size("/sys/fs/cgroup/memory.max");
+  const auto used = read_size("/sys/fs/cgroup/memory.current");
+  if (limit && used && *limit > *used) free = free == 0 ? *limit - *used : std::min(free, *limit - *used);
+  return free == 0 ? std::size_t{1} << 30 : free;
+}
+
+int available_cores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
+
+}  // namespace tessera::core

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+// The TESSERA_* variables: each is read once, parsed strictly, and decided by its value. docs/configuration.md
+// has the same table.
+
+namespace tessera::core {
+
+enum class LogLevel : std::uint8_t { kOff, kError, kWarning, kInfo, kDebug };
+
+struct Environment {
+  std::string devices = "host";                   ///< TESSERA_DEVICES
+  std::optional<std::size_t> device_memory;       ///< TESSERA_DEVICE_MEMORY, bytes for each device
+  std::optional<std::size_t> host_memory;         ///< TESSERA_HOST_MEMORY, bytes of the host tier
+  std::optional<std::size_t> disk_memory;         ///< TESSERA_SPILL_LIMIT, bytes of the disk tier
+  std::string spill_dir;                          ///< TESSERA_SPILL_DIR, empty: the system's temporary folder
+  std::optional<int> workers;                     ///< TESSERA_WORKERS, threads of all host devices together
+  std::optional<int> lapack_threads;              ///< TESSERA_LAPACK_THREADS
+  std::optional<std::uint64_t> seed;              ///< TESSERA_SEED, of unseeded random arrays
+  std::string trace;                              ///< TESSERA_TRACE, file to write
+  LogLevel log = LogLevel::kWarning;              ///< TESSERA_LOG
+  bool fuse = true;                               ///< TESSERA_FUSE
+  std::uint32_t window = 4096;                    ///< TESSERA_WINDOW, tasks looked ahead
+};
+
+/// The process's variables, read at the first call.
+/// \throws InvalidArgument naming a variable whose value cannot be meant.
+const Environment& environment();
+/// Parses a set of variables: `get` returns null where one is not set.
+Environment parse_environment(const char* (*get)(const char* name));
+
+/// One row of the table of variables.
+struct VariableInfo {
+  const char* name;
+  const char* meaning;
+};
+const std::vector<VariableInfo>& environment_variables();
+
+/// Writes "tessera: <level>: <text>" to standard error when TESSERA_LOG asks for it.
+void log(LogLevel level, const std::string& text);
+
+/// Physical memory of this machine that is free now, within the limits of its control group.
+std::size_t available_memory_bytes();
+/// Cores this process may use.
+int available_cores();
+
+}  // namespace tessera::core

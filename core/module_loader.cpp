@@ -1,0 +1,69 @@
+#include "core/module_loader.hpp"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <vector>
+
+#include "core/file_system.hpp"
+
+namespace tessera::core {
+namespace {
+
+std::vector<std::string> module_folders() {
+  std::vector<std::string> folders;
+  // Read once: the environment may not be read while another thread changes it.
+  static const std::string from_environment = [] {
+    const char* value = std::getenv("TESSERA_MODULE_PATH");
+    return std::string(value == nullptr ? "" : value);
+  }();
+  for (std::size_t begin = 0; begin < from_environment.size();) {
+    const std::size_t end = std::min(from_environment.find(':', begin), from_environment.size());
+    if (end > begin) folders.push_back(from_environment.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  Dl_info self{};
+  if (::dladdr(reinterpret_cast<void*>(&load_module), &self) != 0 && self.dli_fname != nullptr) {
+    folders.push_back(parent_folder(self.dli_fname));
+  }
+  char executable[PATH_MAX];
+  const ssize_t length = ::readlink("/proc/self/exe", executable, sizeof executable);
+  if (length > 0 && length < static_cast<ssize_t>(sizeof executable)) {
+    const std::string path(executable, static_cast<std::size_t>(length));
+    folders.push_back(parent_folder(parent_folder(path)) + "/lib");
+  }
+  return folders;
+}
+
+}  // namespace
+
+LoadedModule load_module(const std::string& file_name, const char* entry_symbol) {
+  LoadedModule module;
+  for (const std::string& folder : module_folders()) {
+    const std::string path = folder + "/" + file_name;
+    if (!module.problem.empty()) module.problem += "; ";
+    if (::access(path.c_str(), F_OK) != 0) {
+      module.problem += path + ": no such file";
+      continue;
+    }
+    void* handle = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (handle == nullptr) {
+      const char* reason = ::dlerror();
+      module.problem += reason == nullptr ? path + ": cannot be loaded" : reason;
+      continue;
+    }
+    module.entry = ::dlsym(handle, entry_symbol);
+    if (module.entry != nullptr) {
+      module.path = path;
+      module.problem.clear();
+      return module;
+    }
+    module.problem += path + ": has no symbol " + entry_symbol;
+    ::dlclose(handle);
+  }
+  return module;
+}
+
+}  // namespace tessera::core

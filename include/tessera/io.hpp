@@ -1,0 +1,107 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tessera/array.hpp"
+
+// Arrays from files and to files. Opening reads what describes the data; values are read block by
+// block while a result is computed. Files must not change in between: one that did is an error.
+
+namespace tessera {
+
+/// A date and time of day in the calendar of the file it comes from.
+struct Date {
+  std::int64_t year = 0;
+  int month = 1;        ///< 1 to 12
+  int day = 1;          ///< 1 to 31; some calendars have a 30 February
+  int day_of_year = 1;  ///< 1 to 366
+  int hour = 0;
+  int minute = 0;
+  int second = 0;
+  /// "2015-01-16 00:00:00"
+  std::string text;
+};
+
+/// The 1-d coordinate of one dimension.
+struct Coordinate {
+  std::string name;
+  std::string dimension;
+  std::string units;           ///< empty when the file gives none
+  std::vector<double> values;  ///< as they stand in the file
+  std::vector<Date> dates;     ///< of the values where the units are "<unit> since <date>"
+};
+
+/// What a NetCDF variable is.
+struct VariableInfo {
+  std::string name;
+  std::vector<std::string> dimensions;
+  Shape shape;
+  DType dtype = DType::kFloat64;  ///< of the array that open() gives, after decoding
+  std::string units;              ///< empty when the file gives none, as the next two
+  std::string long_name;
+  std::string standard_name;
+  std::vector<Coordinate> coordinates;  ///< of the dimensions that have one, in their order
+  int time_axis = -1;                   ///< the axis whose coordinate has dates; -1: none
+};
+
+struct OpenOptions {
+  /// Default: whole slices along the dimension that joins the files, cut where their chunks or the
+  /// files end, in blocks of at most 128 MiB and about 64 of them where that leaves 4 MiB each.
+  std::optional<Chunks> chunks = std::nullopt;
+  /// The dimension along which files follow one another. Empty: the unlimited one, else the one
+  /// with dates, else the first.
+  std::string dimension;
+};
+/// A variable of a NetCDF file, of all *.nc files of a folder, or of the files that match a pattern
+/// ("ocean/*.nc"), joined along one dimension. Missing values become NaN, packed ones are scaled
+/// while they are read. \throws IoError when no file matches, or files do not agree (naming them).
+/// \throws InvalidArgument when there is no such variable or dimension.
+/// \throws LibraryError when the NetCDF module is missing.
+TESSERA_EXPORT Array open(const std::string& path, const std::string& variable,
+                          const OpenOptions& options = {},
+                          std::source_location where = std::source_location::current());
+/// Dimensions, units, coordinates and dates of what open() gives. \throws as open().
+TESSERA_EXPORT VariableInfo describe(const std::string& path, const std::string& variable,
+                                     const OpenOptions& options = {});
+/// The numeric variables of a NetCDF file, or of the first file of a folder or pattern, with that
+/// file's shapes and without coordinates. \throws IoError, LibraryError as open().
+TESSERA_EXPORT std::vector<VariableInfo> list_variables(const std::string& path);
+
+struct NpyOptions {
+  Chunks chunks = {};
+};
+/// The array of a NumPy .npy file. \throws IoError when the file is missing, cut off or holds no
+/// numbers.
+TESSERA_EXPORT Array load_npy(const std::string& path, const NpyOptions& options = {},
+                              std::source_location where = std::source_location::current());
+/// Computes the array and writes it as a NumPy .npy file: every block goes to its place in the file
+/// when it is ready, and is held no longer than that. The file appears complete or not at all.
+/// \throws IoError when the file cannot be written; what the computation throws.
+TESSERA_EXPORT void save_npy(const Array& array, const std::string& path);
+
+/// One axis of a picture.
+struct PlotAxis {
+  std::string name = {};
+  std::string units = {};           ///< "degrees_north" and "degrees_east" give ticks such as 30°N
+  std::vector<double> values = {};  ///< centres of the cells; empty: cells are counted
+  bool downward = false;            ///< larger values lie lower (depth); rows only
+};
+struct PngOptions {
+  std::string title = {};
+  std::string units = {};
+  /// What the colours span. Default: the values from the 2nd to the 98th percentile.
+  std::optional<std::pair<double, double>> range = std::nullopt;
+  bool diverging = false;  ///< colours for values around a centre
+  PlotAxis y = {};         ///< rows
+  PlotAxis x = {};         ///< columns
+};
+/// Computes a 2-d array and draws it as a heat map with axes and a colour bar. NaN is grey.
+/// \throws InvalidArgument for complex arrays and other numbers of axes. \throws IoError when the
+/// file cannot be written.
+TESSERA_EXPORT void save_png(const Array& array, const std::string& path,
+                             const PngOptions& options = {});
+
+}  // namespace tessera

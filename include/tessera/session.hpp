@@ -1,0 +1,140 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "tessera/array.hpp"
+
+namespace tessera {
+
+/// Where and within which limits computations run. Fields left alone are read from the TESSERA_* variables.
+struct SessionOptions {
+  std::string devices;                               ///< "host", or "host:4" for four virtual devices
+  std::optional<std::size_t> device_memory_bytes;    ///< budget of each device
+  std::optional<std::size_t> host_memory_bytes;      ///< budget of the host memory that devices spill to
+  std::optional<std::size_t> disk_memory_bytes;      ///< budget of the disk tier; 0: no disk
+  std::string spill_dir;
+  int workers = 0;                                   ///< threads of all host devices together; 0: the cores
+  std::optional<bool> fuse;
+  /// Executes ready work in a random order drawn from this seed instead of the plan's. For tests: results do
+  /// not change.
+  std::optional<std::uint64_t> shuffle_seed;
+};
+
+/// What one computation did.
+struct RunReport {
+  double seconds = 0.0;
+  std::int64_t tasks = 0;
+  std::int64_t recomputed_tasks = 0;
+  std::size_t device_to_device_bytes = 0;
+  std::size_t to_host_bytes = 0;    ///< evicted from devices to the host tier
+  std::size_t from_host_bytes = 0;
+  std::size_t to_disk_bytes = 0;
+  std::size_t from_disk_bytes = 0;
+  std::size_t dropped_bytes = 0;    ///< evicted by forgetting, to be computed again
+  std::vector<std::size_t> peak_device_bytes;
+  std::size_t peak_host_bytes = 0;
+  std::size_t peak_disk_bytes = 0;
+  std::size_t peak_state_bytes = 0; ///< of the scheduler's own tables
+};
+
+/// How one computation is watched and stopped.
+struct RunOptions {
+  std::stop_token stop;
+  /// Called now and then, from the calling thread, with tasks done and tasks in all.
+  std::function<void(std::int64_t done, std::int64_t total)> progress;
+};
+
+/// What modelled devices can do; the defaults are one H200 of an eight-GPU node.
+struct SimulationOptions {
+  int devices = 1;
+  std::size_t device_memory_bytes = std::size_t{128} << 30;
+  std::size_t host_memory_bytes = std::size_t{1} << 40;
+  std::size_t disk_memory_bytes = std::size_t{1} << 50;
+  double memory_bytes_per_s = 4.3e12;
+  double flops_per_s = 60e12;
+  double link_bytes_per_s = 380e9;
+  double host_bytes_per_s = 53e9;
+  double disk_bytes_per_s = 6e9;
+  double task_overhead_s = 3e-6;
+  bool fuse = true;
+};
+
+/// What a simulated run would take. Nothing is computed.
+struct SimulationReport {
+  double seconds = 0.0;                ///< modelled time
+  double critical_path_seconds = 0.0;  ///< of the longest chain of dependent tasks
+  double busy_seconds = 0.0;           ///< modelled compute time of all devices together
+  std::int64_t tasks = 0;
+  std::size_t device_to_device_bytes = 0;
+  std::size_t spilled_bytes = 0;       ///< written to the host and disk tiers
+  std::vector<std::size_t> peak_device_bytes;
+};
+
+/// Owns devices, memory and workers, and runs computations one after the other. Thread safe: calls from
+/// several threads take turns. Arrays that were persisted keep their session's memory alive.
+class TESSERA_EXPORT Session {
+ public:
+  /// \throws InvalidArgument for options or variables that cannot be meant.
+  explicit Session(const SessionOptions& options = {});
+  ~Session();
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+
+  /// The session that compute(), persist() and item() use in this thread: the innermost SessionScope's, else
+  /// one made from the environment at first use.
+  static Session& current();
+
+  /// Results of several arrays, computed together: what they have in common is computed once.
+  /// \throws Cancelled when stopped; OutOfMemory before anything runs for a task that can never fit.
+  std::vector<HostArray> compute(const std::vector<Array>& arrays, const RunOptions& options = {});
+  /// The same in the background. The future throws what compute() would.
+  std::future<std::vector<HostArray>> compute_async(std::vector<Array> arrays, RunOptions options = {});
+  /// Computes arrays and keeps their blocks in this session.
+  std::vector<Array> persist(const std::vector<Array>& arrays, const RunOptions& options = {});
+
+  /// What the last computation of this session did.
+  RunReport last_run() const;
+  /// The plan of a computation of these arrays, one line a node.
+  std::string explain(const std::vector<Array>& arrays) const;
+  /// Bytes of results kept in this session.
+  std::size_t resident_bytes() const;
+  /// One line for each device: name and budget.
+  std::string describe() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+  friend class SessionScope;
+};
+
+/// Makes a session the current one of this thread while it lives.
+class TESSERA_EXPORT SessionScope {
+ public:
+  explicit SessionScope(Session& session);
+  ~SessionScope();
+  SessionScope(const SessionScope&) = delete;
+  SessionScope& operator=(const SessionScope&) = delete;
+
+ private:
+  Session* previous_;
+};
+
+/// Session::current().compute() and persist().
+TESSERA_EXPORT std::vector<HostArray> compute(const std::vector<Array>& arrays, const RunOptions& options = {});
+TESSERA_EXPORT std::future<std::vector<HostArray>> compute_async(std::vector<Array> arrays, RunOptions options = {});
+TESSERA_EXPORT std::vector<Array> persist(const std::vector<Array>& arrays, const RunOptions& options = {});
+
+/// Plans the computation and runs it on modelled devices, with every reservation, transfer, eviction and
+/// placement that a real run would do.
+/// \throws OutOfMemory when a task cannot fit.
+TESSERA_EXPORT SimulationReport simulate(const std::vector<Array>& arrays, const SimulationOptions& options = {});
+
+}  // namespace tessera

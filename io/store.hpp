@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/region_reader.hpp"
+#include "tessera/chunk_grid.hpp"
+#include "tessera/io.hpp"
+
+// The formats as the engine above them sees them: what is opened gives a reader of regions and what
+// there is to know about shape and chunks; what is written takes regions from several threads.
+// Owned: which format does what, decoding while reading. Not owned: the formats, which have a
+// folder each, chunk grids and arrays.
+
+namespace tessera::io {
+
+/// A variable ready to be read.
+struct Source {
+  std::shared_ptr<const core::RegionReader> reader;  ///< gives values of info.dtype
+  VariableInfo info;
+  /// Extents of a chunk in the files; empty when values are not chunked.
+  Shape stored_chunks;
+  /// The axis along which files follow one another, -1: none, and how far each reaches along it.
+  int joined_axis = -1;
+  std::vector<std::int64_t> file_extents;
+};
+
+/// \throws as tessera::open().
+Source open_netcdf(const std::string& path, const std::string& variable,
+                   const std::string& dimension);
+/// \throws as tessera::list_variables().
+std::vector<VariableInfo> list_netcdf(const std::string& path);
+/// \throws as tessera::load_npy(). Of `info`, only name, shape and dtype say anything.
+Source open_npy(const std::string& path);
+
+/// A file being written region by region, from several threads, in any order.
+class RegionWriter {
+ public:
+  virtual ~RegionWriter() = default;
+  /// Writes a dense C-order region. \throws IoError
+  virtual void write(const Shape& start, const Shape& count, const std::byte* in) const = 0;
+  /// Gives the file its name; without it nothing appears. No other call may follow.
+  virtual void finish() = 0;
+};
+std::unique_ptr<RegionWriter> create_npy(const std::string& path, const Shape& shape, DType dtype);
+
+/// Draws rows * columns values, in C order. \throws as tessera::save_png().
+void write_picture(const std::string& path, std::span<const double> values, std::int64_t rows,
+                   std::int64_t columns, const PngOptions& options);
+
+/// Whether NetCDF files can be read here, in words.
+std::string netcdf_support();
+
+}  // namespace tessera::io

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/block_view.hpp"
+#include "kernels/reduce_op.hpp"
+
+// Reductions of a block's elements by labels along one axis. Owns how elements reach the
+// accumulators of their groups; the accumulators themselves are those of reductions, merged and
+// finished like them.
+
+namespace tessera::kernels::host {
+
+/// Writes the accumulators of `op` for every group: shape of `in` with the axis' extent replaced by
+/// `group_count`, C order, planes where accumulator_offset() says. Element i along `axis` belongs
+/// to group labels[i]; those labelled -1 are left out; groups without elements get the accumulator
+/// of nothing. Elements of a group are added in their order, whatever the strides of `in`.
+///
+/// Operations: sum, prod, min, max, mean, var, std and their nan versions, and kCountNonzero, which
+/// here counts the elements that are not NaN. Variances take the mean first and then the squared
+/// deviations from it. \throws InvalidArgument for other operations, an axis that does not exist, a
+/// label outside
+/// [-1, group_count) and dtypes without the operation.
+void groupby_bins(ReduceOp op, ConstBlockView in, int axis, const std::int64_t* labels,
+                  std::int64_t group_count, std::byte* accumulators);
+
+}  // namespace tessera::kernels::host

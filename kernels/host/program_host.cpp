@@ -1,0 +1,38 @@
+#include "kernels/host/program_host.hpp"
+
+#include <utility>
+
+#include "kernels/host/program_run.hpp"
+
+namespace tessera::kernels::host {
+
+struct PreparedProgram::Impl {
+  PreparedParts parts;
+  std::size_t scratch_bytes = 0;
+};
+
+PreparedProgram::PreparedProgram(Program program) {
+  auto impl = std::make_unique<Impl>();
+  impl->parts.steps = compile_steps(program);
+  for (const ProgramReduction& reduction : program.reductions) {
+    const auto value = static_cast<std::size_t>(reduction.value);
+    impl->parts.sinks.emplace_back(reduction, program.instrs[value].dtype);
+  }
+  impl->parts.program = std::move(program);
+  impl->scratch_bytes = ProgramRun::scratch_bytes(impl->parts);
+  impl_ = std::move(impl);
+}
+
+PreparedProgram::~PreparedProgram() = default;
+PreparedProgram::PreparedProgram(PreparedProgram&&) noexcept = default;
+PreparedProgram& PreparedProgram::operator=(PreparedProgram&&) noexcept = default;
+
+std::size_t PreparedProgram::scratch_bytes() const noexcept { return impl_->scratch_bytes; }
+
+void PreparedProgram::run(const ProgramArgs& args, std::byte* scratch) const {
+  ProgramRun(impl_->parts, args, scratch).run();
+}
+
+const Program& PreparedProgram::program() const noexcept { return impl_->parts.program; }
+
+}  // namespace tessera::kernels::host

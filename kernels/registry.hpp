@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "kernels/task_kernel.hpp"
+
+// Turns task descriptions into kernels of one device kind. The list of families is explicit, in the
+// registry's source file: no static initialisers.
+
+namespace tessera::kernels {
+
+class Registry {
+ public:
+  virtual ~Registry() = default;
+  /// The kernel for a description. \throws Error naming the family when this device kind lacks it.
+  virtual std::unique_ptr<TaskKernel> prepare(const TaskSpec& spec) const = 0;
+  /// Most scratch that one task of this description needs on this device kind.
+  virtual std::size_t scratch_bytes(const TaskSpec& spec) const = 0;
+};
+
+/// Kernels that run on the cores of this machine.
+const Registry& host_registry();
+
+}  // namespace tessera::kernels

@@ -1,0 +1,18 @@
+#include "kernels/task_spec.hpp"
+
+namespace tessera::kernels {
+
+std::size_t BlockSize::bytes_of(std::int64_t elements) const noexcept {
+  return accumulator_ ? accumulator_bytes(op_, dtype_, elements)
+                      : static_cast<std::size_t>(elements) * itemsize(dtype_);
+}
+
+void BlockSize::classify() {
+  uniform_ = true;
+  for (const AxisChunks& axis : grid_.axes()) {
+    uniform_ = uniform_ && axis.is_regular() && axis.size(axis.count() - 1) == axis.size(0);
+  }
+  max_bytes_ = bytes_of(grid_.max_block_elements());
+}
+
+}  // namespace tessera::kernels

@@ -1,0 +1,276 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "scheduler/executor/block_table.hpp"
+#include "scheduler/plan/order.hpp"
+
+// The executor's core: a state machine that decides which task runs where and when, which block
+// moves, and which one makes room. It owns the residency of blocks and the ledger of every memory
+// budget. It has no threads, no clock, no memory and no kernels: a Driver carries out what it
+// starts and reports back, so that the same code runs real devices, a modelled cluster and
+// randomised tests.
+//
+// Life of a task: pulled into the window in total order -> waits for inputs -> ready, placed on a
+// device -> admitted with a reservation for copies, outputs and scratch -> copies arrive -> runs ->
+// its outputs wake their readers, its inputs are released.
+//
+// Why it cannot deadlock: an admitted task has all the memory it will ever need, so it finishes;
+// tasks of a device are admitted in total order only; and the first unfinished task of all may
+// evict every block that no admitted task reads.
+
+namespace tessera::scheduler {
+
+using TaskId = std::uint32_t;
+
+struct TaskLaunch {
+  TaskId id;
+  NodeIndex node;
+  std::int64_t block;
+  DeviceIndex device;
+  const BufferId* outputs;  ///< one for each output; the chain's output is its predecessor's buffer
+  std::size_t output_count;
+  std::size_t scratch_bytes;
+};
+
+struct Place {
+  Tier tier = Tier::kDevice;
+  DeviceIndex device = 0;
+  bool operator==(const Place&) const = default;
+};
+
+struct MoveLaunch {
+  std::uint32_t id;
+  BlockKey key;
+  BufferId from_buffer;
+  BufferId to_buffer;
+  Place from;
+  Place to;
+  std::size_t bytes;
+};
+
+/// Carries out what the dispatcher starts. Calls come from inside dispatcher methods and must not
+/// call back.
+class Driver {
+ public:
+  virtual ~Driver() = default;
+  /// Begin the task; report with Dispatcher::task_done when its event has fired.
+  virtual void start_task(const TaskLaunch& launch) = 0;
+  /// Begin the copy; report with Dispatcher::move_done.
+  virtual void start_move(const MoveLaunch& move) = 0;
+  /// The buffer's memory in that place is free again.
+  virtual void release(BufferId buffer, Place place, std::size_t bytes) = 0;
+};
+
+struct DeviceLimits {
+  std::size_t budget_bytes = 0;
+  std::uint32_t slots = 1;  ///< tasks admitted at once
+  std::string name;
+};
+
+struct DispatcherOptions {
+  std::vector<DeviceLimits> devices;
+  std::size_t host_budget_bytes = 0;
+  std::size_t disk_budget_bytes = 0;
+  std::uint32_t window = 4096;
+};
+
+/// Bytes and counts of one run.
+struct RunCounters {
+  std::int64_t tasks = 0;
+  std::int64_t recomputed = 0;
+  std::size_t device_to_device_bytes = 0;
+  std::size_t to_host_bytes = 0;
+  std::size_t from_host_bytes = 0;
+  std::size_t to_disk_bytes = 0;
+  std::size_t from_disk_bytes = 0;
+  std::size_t dropped_bytes = 0;
+  std::vector<std::size_t> peak_bytes;  ///< per device
+  std::size_t peak_host_bytes = 0;
+  std::size_t peak_disk_bytes = 0;
+  std::size_t peak_state_bytes = 0;  ///< of the dispatcher's own tables
+};
+
+/// A block that exists before the run or stays after it.
+struct ResidentBlock {
+  BlockKey key;
+  Place place;
+  BufferId buffer = 0;
+};
+
+class Dispatcher {
+ public:
+  /// \throws OutOfMemory when a task could never fit its device, before anything runs.
+  Dispatcher(const TaskOrder& order, DispatcherOptions options, Driver& driver);
+
+  /// Makes a block of an earlier run known. Before start().
+  void add_resident(const ResidentBlock& block);
+  void start();
+  void task_done(TaskId id);
+  void move_done(std::uint32_t id);
+  /// Nothing new starts; what is under way is waited for.
+  void cancel();
+
+  bool finished() const noexcept {
+    return done_tasks_ == order_->plan().total_tasks() && in_flight_ == 0;
+  }
+  bool idle() const noexcept { return in_flight_ == 0; }
+  bool cancelled() const noexcept { return cancelled_; }
+  /// Why nothing can go on although tasks are left; empty while something is under way.
+  std::string stuck_reason() const;
+
+  /// Where an input of a launched task lies on the task's device.
+  BufferId input_buffer(BlockKey key, DeviceIndex device) const;
+  NodeIndex task_node(TaskId id) const { return tasks_[id].node; }
+  std::int64_t task_block(TaskId id) const { return tasks_[id].block; }
+  DeviceIndex task_device(TaskId id) const { return tasks_[id].device; }
+
+  /// Blocks that stay: results to keep and blocks known before. Valid when idle.
+  std::vector<ResidentBlock> residents();
+  /// Releases everything that is not resident from before (after a failure, results too). When
+  /// idle.
+  void release_all(bool keep_results);
+
+  const RunCounters& counters() const noexcept { return counters_; }
+  std::int64_t done_tasks() const noexcept { return done_tasks_; }
+  std::size_t used_bytes(DeviceIndex device) const { return devices_[device].used; }
+  std::size_t host_used_bytes() const noexcept { return host_.used; }
+  std::size_t disk_used_bytes() const noexcept { return disk_.used; }
+  std::size_t state_bytes() const noexcept;
+  const Plan& plan() const noexcept { return order_->plan(); }
+
+ private:
+  static constexpr TaskId kNoTask = 0xffffffff;
+  enum class Phase : std::uint8_t { kFree, kWaiting, kReady, kStaging, kRunning };
+  struct Task {
+    std::int64_t block = 0;
+    Position position = 0;
+    std::uint64_t sequence = 0;
+    NodeIndex node = -1;
+    std::uint32_t missing = 0;  ///< inputs (kWaiting) or copies (kStaging) it waits for
+    DeviceIndex device = kNoDevice;
+    Phase phase = Phase::kFree;
+    bool again = false;  ///< makes a dropped block once more
+  };
+  struct Waiter {
+    TaskId task;
+    std::uint32_t next;
+  };
+  struct Evictable {
+    Position next_use;
+    BlockKey key;
+    bool replica;
+    bool operator<(const Evictable& o) const noexcept { return next_use < o.next_use; }
+  };
+  struct Account {
+    std::size_t budget = 0;
+    std::size_t used = 0;
+    std::size_t leaving = 0;      ///< bytes whose eviction is under way
+    std::vector<Evictable> heap;  ///< max-heap by next use; entries may be stale
+    std::size_t heap_limit = 256;
+  };
+  struct Device : Account {
+    std::uint32_t slots = 1;
+    std::uint32_t admitted = 0;
+    std::vector<std::pair<std::uint64_t, TaskId>> ready;  ///< min-heap by sequence
+    bool dirty = false;
+    TaskId blocked = kNoTask;  ///< first ready task, for which evictions under way make `blocked_need` bytes
+    std::size_t blocked_need = 0;
+  };
+  struct Replica {
+    DeviceIndex device;
+    BufferId buffer;
+    std::uint16_t pins;
+    bool arriving;
+  };
+  struct Move {
+    BlockKey key;
+    Place from, to;
+    BufferId from_buffer, to_buffer;
+    TaskId task;  ///< that waits for it, kNoTask for an eviction
+    bool replica;
+  };
+  struct KeyHash {
+    std::size_t operator()(const BlockKey& k) const noexcept {
+      return static_cast<std::size_t>(k.block) * 0x9e3779b97f4a7c15u +
+             static_cast<std::size_t>(k.slot) * 0xc2b2ae3d27d4eb4fu;
+    }
+  };
+
+  void check_fit() const;
+  void fill_window();
+  void set_up(const TaskOrder::Cursor::Item& item, const std::int64_t* coords);
+  void make_ready(TaskId id);
+  DeviceIndex choose_device(const Task& task, const std::int64_t* coords);
+  void run_devices();
+  void start_ready(DeviceIndex device);
+  bool steal(DeviceIndex device);
+  enum class Admission : std::uint8_t { kAdmitted, kBlocked, kWaits };
+  Admission admit(TaskId id);
+  void pin_local(const Task& task, const std::int64_t* coords, bool pin);
+  void stage(TaskId id, const std::int64_t* coords);
+  void launch(TaskId id);
+  bool make_room(DeviceIndex device, std::size_t bytes, const Task& task);
+  bool evict(DeviceIndex device, const Evictable& victim);
+  bool evict_to_lower_tier(DeviceIndex device, BlockKey key, BlockState& state);
+  std::uint32_t start_move(Move move, std::size_t bytes);
+  void recompute(BlockKey key, const Task& reader);
+  void wait_for(BlockState& state, TaskId id);
+  void wake(BlockState& state);
+  void release_input(BlockKey key, const Task& task, bool chained);
+  void free_block(BlockKey key, BlockState& state);
+  void offer(BlockKey key, BlockState& state);
+  void push_evictable(Account& account, Evictable entry);
+  bool still_evictable(const Evictable& entry, Place place);
+  Replica* find_replica(BlockKey key, DeviceIndex device);
+  void drop_replica(BlockKey key, BlockState& state, DeviceIndex device);
+  void mark(DeviceIndex device);
+  void mark_first();
+  void take(Account& account, std::size_t bytes, std::size_t& peak);
+  TaskId new_task();
+  BufferId new_buffer();
+  void give_back(BufferId buffer, Place place, std::size_t bytes);
+  Account& account(Place place);
+  std::size_t block_bytes(BlockKey key) const;
+  bool is_first(const Task& task) const noexcept;
+
+  const TaskOrder* order_;
+  const Plan* plan_;
+  DispatcherOptions options_;
+  Driver* driver_;
+  TaskOrder::Cursor cursor_;
+  BlockTable table_;
+  std::vector<Device> devices_;
+  Account host_, disk_;
+  std::vector<Task> tasks_;
+  std::vector<TaskId> free_tasks_;
+  std::vector<Waiter> waiters_;
+  std::uint32_t free_waiter_ = 0;
+  std::vector<Move> moves_;
+  std::vector<std::uint32_t> free_moves_;
+  std::vector<BufferId> free_buffers_;
+  BufferId next_buffer_ = 1;
+  std::unordered_map<BlockKey, std::vector<Replica>, KeyHash> replicas_;
+  std::vector<DeviceIndex> dirty_;
+  std::vector<std::uint8_t> ring_;  ///< done flags of the window's tasks
+  std::vector<TaskId> ring_tasks_;   ///< the tasks themselves
+  std::uint64_t head_ = 0, tail_ = 0;
+  std::uint64_t state_samples_ = 0;
+  Position frontier_ = 0;
+  NodeIndex frontier_node_ = -1;
+  bool exhausted_ = false;
+  bool cancelled_ = false;
+  bool started_ = false;
+  std::int64_t done_tasks_ = 0;
+  std::int64_t in_flight_ = 0;  ///< running tasks and moves
+  std::uint64_t ready_total_ = 0;
+  std::vector<BufferId> outputs_;  // of the task being launched
+  std::vector<BlockKey> copies_;   // of the task being admitted
+  RunCounters counters_;
+};
+
+}  // namespace tessera::scheduler

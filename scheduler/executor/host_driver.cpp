@@ -1,0 +1,299 @@
+#include "scheduler/executor/host_driver.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+#include "core/text.hpp"
+#include "scheduler/executor/host_run.hpp"
+#include "scheduler/executor/task_error.hpp"
+#include "tessera/error.hpp"
+
+namespace tessera::scheduler {
+
+namespace {
+
+std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+// Tasks admitted at once: two for each worker, so that copies of the next ones arrive while the
+// first run; more where tasks are so small that reporting them one by one would cost more than they
+// do.
+std::uint32_t slots_for(const Plan& plan, const device::HostDevices& devices) {
+  constexpr std::size_t kSmallBytes = std::size_t{1} << 20;
+  constexpr std::size_t kMost = 128;
+  std::size_t largest = 1;
+  for (const PlanNode& node : plan.nodes) {
+    if (node.task_count == 0) continue;
+    std::size_t bytes = node.scratch_bytes;
+    for (SlotIndex slot : node.outputs) bytes += plan.slots[at(slot)].size.max_bytes();
+    for (const PlanInput& input : node.inputs) bytes += plan.slots[at(input.slot)].size.max_bytes();
+    largest = std::max(largest, bytes);
+  }
+  const std::size_t count = devices.devices().size();
+  const std::size_t least = 2 * ((static_cast<std::size_t>(devices.workers()) + count - 1) / count);
+  return static_cast<std::uint32_t>(
+      std::clamp(kSmallBytes / largest, least, std::max(least, kMost)));
+}
+
+}  // namespace
+
+DispatcherOptions dispatcher_options(const device::HostDevices& devices, const Plan& plan,
+                                     const HostRunOptions& options) {
+  DispatcherOptions out;
+  const std::uint32_t slots = options.slots > 0 ? options.slots : slots_for(plan, devices);
+  for (const device::Device& device : devices.devices())
+    out.devices.push_back({device.pool->limit_bytes(), slots, device::to_string(device.id)});
+  out.host_budget_bytes = devices.host_tier().limit_bytes();
+  out.disk_budget_bytes = devices.disk_tier().limit_bytes();
+  out.window = options.window;
+  return out;
+}
+
+HostRunResult run_on_host(const TaskOrder& order, const HostRunOptions& options) {
+  return HostRun(order, options).run();
+}
+
+void WorkItem::run() { owner->perform(*this, thread); }
+
+void WorkItem::done(const device::Event& event) noexcept {
+  if (event.failure()) owner->settle(*this, event.failure());
+  owner->finish(*this);
+}
+
+// Begin and end
+// -------------------------------------------------------------------------------------------------
+
+HostRun::HostRun(const TaskOrder& order, const HostRunOptions& options)
+    : plan_(&order.plan()),
+      options_(options),
+      devices_(*options.devices),
+      dispatcher_(order, dispatcher_options(*options.devices, order.plan(), options), *this),
+      queue_(order.plan().nodes.size(), devices_.workers(), options.shuffle_seed) {
+  for (const PlanNode& node : plan_->nodes) {
+    NodeKernel prepared;
+    if (node.task_count > 0) {
+      if (node.spec) prepared.kernel = options_.registry->prepare(*node.spec);
+      for (SlotIndex slot : node.outputs) prepared.outputs.push_back(&plan_->slots[at(slot)].size);
+    }
+    kernels_.push_back(std::move(prepared));
+  }
+  check_residents();
+}
+
+HostRunResult HostRun::run() {
+  if (options_.trace != nullptr) name_trace_rows();
+  take_residents();
+  std::unique_lock lock(mutex_);
+  next_progress_ = Clock::now() + std::chrono::milliseconds(50);
+  report(lock);
+  work(lock, 0);
+  lock.unlock();
+  devices_.helpers().dismiss(*this);
+  settle_end();
+  return hand_over();
+}
+
+void HostRun::name_trace_rows() {
+  for (std::size_t d = 0; d < devices_.devices().size(); ++d)
+    options_.trace->name_device(static_cast<int>(d), device::to_string(devices_.devices()[d].id));
+  for (int w = 0; w < devices_.workers(); ++w)
+    options_.trace->name_thread(w, core::text("worker ", w));
+  for (std::size_t s = 0; s < devices_.disk_streams().size(); ++s)
+    options_.trace->name_thread(devices_.workers() + static_cast<int>(s), core::text("disk ", s));
+}
+
+void HostRun::check_residents() const {
+  std::vector<const ResidentArray*> arrays(plan_->slots.size(), nullptr);
+  for (const ResidentInput& input : options_.residents) {
+    const Slot& slot = plan_->slots[at(input.slot)];
+    const bool fits = plan_->nodes[at(slot.node)].resident && arrays[at(input.slot)] == nullptr &&
+                      input.array->size().grid() == slot.size.grid() &&
+                      input.array->size().max_bytes() == slot.size.max_bytes() &&
+                      std::find(arrays.begin(), arrays.end(), input.array.get()) == arrays.end();
+    if (!fits) {
+      throw InvalidArgument(core::text(
+          "[executor] a stored array stands for one slot of a resident node of its own grid; got ",
+          input.array->size().grid().to_string(), " for slot ", input.slot, " of ",
+          slot.size.grid().to_string()));
+    }
+    arrays[at(input.slot)] = input.array.get();
+  }
+  for (std::size_t s = 0; s < arrays.size(); ++s) {
+    const PlanNode& node = plan_->nodes[at(plan_->slots[s].node)];
+    if (node.resident && arrays[s] == nullptr) {
+      throw InvalidArgument(
+          core::text("[executor] a resident node needs its stored array; got none for slot ", s,
+                     " (", node.label, ")"));
+    }
+  }
+}
+
+void HostRun::take_residents() {
+  BufferId next = 1;
+  for (const ResidentInput& input : options_.residents) {
+    for (std::int64_t b = 0; b < input.array->block_count(); ++b) {
+      const Place place = input.array->place(b);
+      stored(next) = input.array->take(b);
+      dispatcher_.add_resident({{input.slot, b}, place, next});
+      ++next;
+    }
+  }
+}
+
+// Everything is quiet: what did the run come to?
+void HostRun::settle_end() {
+  if (!error_ && !dispatcher_.finished() && !dispatcher_.cancelled())
+    error_ = std::make_exception_ptr(OutOfMemory(dispatcher_.stuck_reason(), 0, 0, 0));
+  if (!error_ && (dispatcher_.cancelled() || skipped_.load())) {
+    error_ = std::make_exception_ptr(
+        Cancelled(core::text("[compute] a stop was requested; got ", done_tasks_, " of ",
+                             plan_->total_tasks(), " tasks done; try computing again")));
+  }
+  if (error_ || !options_.progress) return;
+  try {
+    options_.progress(plan_->total_tasks(), plan_->total_tasks());
+  } catch (...) {
+    error_ = std::current_exception();
+  }
+}
+
+// Blocks of earlier runs go back to where they came from, new ones to their arrays; what else there
+// is goes with the run.
+HostRunResult HostRun::hand_over() {
+  HostRunResult result;
+  result.counters = dispatcher_.counters();
+  std::vector<ResidentArray*> arrays(plan_->slots.size(), nullptr);
+  for (const ResidentInput& input : options_.residents) arrays[at(input.slot)] = input.array.get();
+  for (std::size_t s = 0; s < plan_->slots.size() && !error_; ++s) {
+    const Slot& slot = plan_->slots[s];
+    if (!slot.retained || arrays[s] != nullptr) continue;
+    auto array = std::make_shared<ResidentArray>(options_.devices, slot.size);
+    arrays[s] = array.get();
+    result.arrays.push_back({static_cast<SlotIndex>(s), std::move(array)});
+  }
+  for (const ResidentBlock& block : dispatcher_.residents()) {
+    ResidentArray* array = arrays[at(block.key.slot)];
+    if (array != nullptr) array->put(block.key.block, std::move(stored(block.buffer)));
+  }
+  if (error_) std::rethrow_exception(with_frame(error_, "compute", ""));
+  return result;
+}
+
+// Items
+// -------------------------------------------------------------------------------------------------
+
+void HostRun::perform(WorkItem& item, int thread) {
+  if (stopped()) {
+    skipped_.store(true, std::memory_order_relaxed);
+    settle(item, nullptr);
+    return;
+  }
+  const Clock::time_point begin = options_.trace != nullptr ? Clock::now() : Clock::time_point{};
+  if (item.is_move) {
+    run_move(item);
+  } else {
+    run_task(item);
+  }
+  if (options_.trace != nullptr) trace_item(item, thread, begin);
+}
+
+void HostRun::run_task(WorkItem& item) {
+  const PlanNode& node = plan_->nodes[at(item.node)];
+  const NodeKernel& prepared = kernels_[at(item.node)];
+  device::MemoryPool& pool = devices_.pool(item.device);
+  item.output_data.clear();
+  for (std::size_t o = 0; o < item.outputs.size(); ++o) {
+    StoredBlock& output = *item.outputs[o];
+    if (!(item.chained && static_cast<int>(o) == node.chain_output))
+      output.memory = pool.allocate(prepared.outputs[o]->bytes(item.block));
+    item.output_data.push_back(output.memory.data());
+  }
+  if (!prepared.kernel) return;
+  device::Buffer scratch;
+  if (node.scratch_bytes > 0) scratch = pool.allocate(node.scratch_bytes);
+  kernels::TaskArgs args;
+  args.block = item.block;
+  args.coords = {item.coords, node.counts.size()};
+  args.pieces = item.pieces;
+  args.piece_offsets = item.piece_offsets;
+  args.outputs = item.output_data;
+  args.scratch = scratch.data();
+  args.chained = item.chained;
+  args.workers = node.wide ? devices_.workers() : 1;
+  args.stop = options_.stop;
+  prepared.kernel->run(args);
+}
+
+void HostRun::run_move(WorkItem& item) {
+  const MoveLaunch& move = item.move;
+  if (move.to.tier == Tier::kDisk) {
+    item.to->disk = devices_.disk_tier().write(move.key.slot, move.key.block,
+                                               item.from->memory.data(), move.bytes);
+    return;
+  }
+  item.to->memory = pool(move.to).allocate(move.bytes);
+  if (move.from.tier == Tier::kDisk) {
+    item.from->disk.read(item.to->memory.data());
+  } else {
+    std::memcpy(item.to->memory.data(), item.from->memory.data(), move.bytes);
+  }
+}
+
+device::MemoryPool& HostRun::pool(Place place) {
+  return place.tier == Tier::kDevice ? devices_.pool(place.device) : devices_.host_tier();
+}
+
+void HostRun::settle(WorkItem& item, const std::exception_ptr& failure) noexcept {
+  // A block that could not be moved stays what it was, under its new number: it may belong to an
+  // earlier run. Copies between devices leave the first one alone.
+  const MoveLaunch& move = item.move;
+  if (item.is_move && !(move.from.tier == Tier::kDevice && move.to.tier == Tier::kDevice))
+    *item.to = std::move(*item.from);
+  if (!failure) return;
+  failed_.store(true, std::memory_order_relaxed);
+  try {
+    if (item.is_move) {
+      const NodeIndex node = plan_->slots[at(move.key.slot)].node;
+      item.failure = with_frame(
+          failure, plan_->nodes[at(node)].label,
+          move_frame(*plan_, node, move.key.block, place_name(move.from), place_name(move.to)));
+    } else {
+      item.failure = with_frame(
+          failure, plan_->nodes[at(item.node)].label,
+          task_frame(*plan_, item.node, item.block, place_name({Tier::kDevice, item.device})));
+    }
+  } catch (...) {
+    item.failure = failure;
+  }
+}
+
+std::string HostRun::place_name(Place place) const {
+  if (place.tier == Tier::kDevice) return device::to_string(devices_.devices()[place.device].id);
+  return place.tier == Tier::kHost ? "the host tier" : "the disk tier";
+}
+
+void HostRun::trace_item(const WorkItem& item, int thread, Clock::time_point begin) {
+  core::Trace::Span span;
+  span.thread = thread;
+  span.begin = begin;
+  span.end = Clock::now();
+  if (item.is_move) {
+    const MoveLaunch& move = item.move;
+    const NodeIndex node = plan_->slots[at(move.key.slot)].node;
+    const bool between = move.from.tier == Tier::kDevice && move.to.tier == Tier::kDevice;
+    span.category = between ? core::Trace::Category::kCopy : core::Trace::Category::kSpill;
+    span.name = core::text(plan_->nodes[at(node)].label, ": ", place_name(move.from), " to ",
+                           place_name(move.to));
+    span.detail = block_name(*plan_, node, move.key.block);
+    span.device = move.to.tier == Tier::kDevice ? move.to.device : move.from.device;
+    span.size_bytes = move.bytes;
+  } else {
+    span.name = plan_->nodes[at(item.node)].label;
+    span.detail = block_name(*plan_, item.node, item.block);
+    span.device = item.device;
+  }
+  options_.trace->add(std::move(span));
+}
+
+}  // namespace tessera::scheduler

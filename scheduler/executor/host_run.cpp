@@ -1,0 +1,235 @@
+#include "scheduler/executor/host_run.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace tessera::scheduler {
+
+namespace {
+constexpr std::chrono::milliseconds kProgressEvery{50};
+}  // namespace
+
+// Threads
+// -------------------------------------------------------------------------------------------------
+
+void HostRun::help(int worker) noexcept {
+  std::unique_lock lock(mutex_);
+  work(lock, worker);
+  --helping_;
+}
+
+// The calling thread (number 0) stays until the run is over, others until they find nothing to do.
+void HostRun::work(std::unique_lock<std::mutex>& lock, int thread) {
+  std::vector<WorkItem*> batch;
+  for (;;) {
+    if (!finished_items_.empty() && !reporting_) report(lock);
+    queue_.take(batch);
+    if (batch.empty()) {
+      if (over_ || thread != 0) return;
+      wait(lock);
+    } else {
+      wake_others();
+      lock.unlock();
+      const Clock::time_point begin = Clock::now();
+      for (WorkItem* item : batch) {
+        try {
+          perform(*item, thread);
+        } catch (...) {
+          settle(*item, std::current_exception());
+        }
+      }
+      const std::chrono::duration<double, std::nano> time = Clock::now() - begin;
+      lock.lock();
+      queue_.ran(batch, time.count());
+      for (WorkItem* item : batch) collect(*item);
+    }
+    if (thread == 0 && options_.progress) report_progress(lock);
+  }
+}
+
+void HostRun::wait(std::unique_lock<std::mutex>& lock) {
+  caller_waits_ = true;
+  if (options_.progress) {
+    caller_.wait_for(lock, kProgressEvery);
+  } else {
+    caller_.wait(lock);
+  }
+  caller_waits_ = false;
+}
+
+// Each thread that leaves work behind wakes two more, so that many are up in a few steps and none
+// is woken for work that another has taken.
+void HostRun::wake_others() {
+  auto count = static_cast<int>(std::min<std::size_t>(queue_.waiting(), 2));
+  if (count > 0 && caller_waits_) {
+    caller_waits_ = false;
+    caller_.notify_one();
+    --count;
+  }
+  count = std::min(count, devices_.helpers().threads() - helping_);
+  if (count > 0) {
+    helping_ += count;
+    devices_.helpers().invite(*this, count);
+  }
+}
+
+void HostRun::collect(WorkItem& item) {
+  if (item.failure) fail(std::exchange(item.failure, nullptr));
+  finished_items_.push_back(&item);
+}
+
+void HostRun::fail(std::exception_ptr error) {
+  failed_.store(true, std::memory_order_relaxed);
+  if (!error_) error_ = std::move(error);
+}
+
+void HostRun::finish(WorkItem& item) noexcept {
+  std::unique_lock lock(mutex_);
+  collect(item);
+  if (!reporting_) report(lock);
+  wake_others();
+}
+
+void HostRun::report_progress(std::unique_lock<std::mutex>& lock) {
+  const Clock::time_point now = Clock::now();
+  if (now < next_progress_) return;
+  next_progress_ = now + kProgressEvery;
+  const std::int64_t done = done_tasks_;
+  lock.unlock();
+  std::exception_ptr error;
+  try {
+    options_.progress(done, plan_->total_tasks());
+  } catch (...) {
+    error = std::current_exception();
+  }
+  lock.lock();
+  if (error) fail(error);
+}
+
+// The reporting thread
+// -------------------------------------------------------------------------------------------------
+
+// Whoever sets reporting_ is alone with the dispatcher, without holding the lock: others go on
+// taking work and add to what is finished, which this thread looks at again before it leaves.
+void HostRun::report(std::unique_lock<std::mutex>& lock) {
+  reporting_ = true;
+  do {
+    batch_.swap(finished_items_);
+    lock.unlock();
+    report_batch();
+    submit_to_disk();
+    lock.lock();
+    if (broken_error_) fail(std::exchange(broken_error_, nullptr));
+    if (!broken_) done_tasks_ = dispatcher_.done_tasks();
+    for (WorkItem* item : not_queued_) collect(*item);
+    not_queued_.clear();
+    for (WorkItem* item : launched_) queue_.push(item);
+    launched_.clear();
+    if (!finished_items_.empty()) wake_others();
+  } while (!finished_items_.empty());
+  reporting_ = false;
+  if (outstanding_ > 0) return;
+  over_ = true;
+  if (std::exchange(caller_waits_, false)) caller_.notify_one();
+}
+
+void HostRun::report_batch() noexcept {
+  outstanding_ -= batch_.size();
+  try {
+    if (!broken_ && stopped()) dispatcher_.cancel();
+    if (!std::exchange(started_, true)) dispatcher_.start();
+    for (const WorkItem* item : batch_) {
+      if (broken_) break;
+      if (item->is_move) {
+        dispatcher_.move_done(item->id);
+      } else {
+        dispatcher_.task_done(item->id);
+      }
+    }
+  } catch (...) {
+    broken_ = true;
+    broken_error_ = std::current_exception();
+    failed_.store(true, std::memory_order_relaxed);
+  }
+  free_items_.insert(free_items_.end(), batch_.begin(), batch_.end());
+  batch_.clear();
+}
+
+void HostRun::submit_to_disk() noexcept {
+  const auto& streams = devices_.disk_streams();
+  for (WorkItem* item : to_disk_) {
+    const std::size_t stream = next_stream_++ % streams.size();
+    item->thread = devices_.workers() + static_cast<int>(stream);
+    try {
+      streams[stream]->submit(*item);
+    } catch (...) {
+      settle(*item, std::current_exception());
+      not_queued_.push_back(item);
+    }
+  }
+  to_disk_.clear();
+}
+
+WorkItem& HostRun::new_item() {
+  ++outstanding_;
+  if (free_items_.empty()) {
+    items_.emplace_back();
+    items_.back().owner = this;
+    // Room for all items, so that giving one back cannot fail.
+    free_items_.reserve(items_.size());
+    return items_.back();
+  }
+  WorkItem& item = *free_items_.back();
+  free_items_.pop_back();
+  return item;
+}
+
+StoredBlock& HostRun::stored(BufferId buffer) {
+  while (buffers_.size() <= buffer) buffers_.emplace_back();
+  return buffers_[buffer];
+}
+
+void HostRun::start_task(const TaskLaunch& launch) {
+  const PlanNode& node = plan_->nodes[static_cast<std::size_t>(launch.node)];
+  WorkItem& item = new_item();
+  item.is_move = false;
+  item.wide = node.wide;
+  item.id = launch.id;
+  item.node = launch.node;
+  item.block = launch.block;
+  item.device = launch.device;
+  plan_->decode(launch.node, launch.block, item.coords);
+  item.chained = node.chain_axis >= 0 &&
+                 !node.chain_start[static_cast<std::size_t>(item.coords[node.chain_axis])];
+  item.pieces.clear();
+  item.piece_offsets.clear();
+  for (const PlanInput& input : node.inputs) {
+    item.piece_offsets.push_back(static_cast<std::uint32_t>(item.pieces.size()));
+    plan_->for_each_block(input, item.coords, [&](SlotIndex slot, std::int64_t block) {
+      const BufferId buffer = dispatcher_.input_buffer({slot, block}, launch.device);
+      item.pieces.push_back({block, buffers_[buffer].memory.data()});
+    });
+  }
+  item.piece_offsets.push_back(static_cast<std::uint32_t>(item.pieces.size()));
+  item.outputs.clear();
+  for (std::size_t o = 0; o < launch.output_count; ++o)
+    item.outputs.push_back(&stored(launch.outputs[o]));
+  launched_.push_back(&item);
+}
+
+void HostRun::start_move(const MoveLaunch& move) {
+  WorkItem& item = new_item();
+  item.is_move = true;
+  item.wide = false;
+  item.id = move.id;
+  item.move = move;
+  item.from = &stored(move.from_buffer);
+  item.to = &stored(move.to_buffer);
+  const bool disk = move.from.tier == Tier::kDisk || move.to.tier == Tier::kDisk;
+  (disk ? to_disk_ : launched_).push_back(&item);
+}
+
+void HostRun::release(BufferId buffer, Place, std::size_t) { stored(buffer) = StoredBlock{}; }
+
+}  // namespace tessera::scheduler

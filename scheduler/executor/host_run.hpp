@@ -1,0 +1,113 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "scheduler/executor/host_driver.hpp"
+#include "scheduler/executor/ready_queue.hpp"
+
+// One run of a plan on host devices; see host_driver.hpp. Three kinds of state:
+//   - the dispatcher, the buffers' table and the items belong to the thread that reports finished
+//     work (the one that set reporting_);
+//   - the queue, the finished items and the first error are guarded by mutex_;
+//   - a taken item and the buffers it names belong to the thread that runs it.
+
+namespace tessera::scheduler {
+
+class HostRun final : public Driver, private device::WorkerPool::Job {
+ public:
+  HostRun(const TaskOrder& order, const HostRunOptions& options);
+  HostRunResult run();
+
+  /// Runs an item on whichever thread; an item of a stopped run is skipped.
+  void perform(WorkItem& item, int thread);
+  /// Books how an item ended.
+  void settle(WorkItem& item, const std::exception_ptr& failure) noexcept;
+  /// An item of a disk stream has ended.
+  void finish(WorkItem& item) noexcept;
+
+  void start_task(const TaskLaunch& launch) override;
+  void start_move(const MoveLaunch& move) override;
+  void release(BufferId buffer, Place place, std::size_t bytes) override;
+
+ private:
+  struct NodeKernel {
+    std::unique_ptr<kernels::TaskKernel> kernel;
+    std::vector<const kernels::BlockSize*> outputs;
+  };
+  using Clock = core::Trace::Clock;
+
+  // Threads
+  void help(int worker) noexcept override;
+  void work(std::unique_lock<std::mutex>& lock, int thread);
+  void wait(std::unique_lock<std::mutex>& lock);
+  void wake_others();
+  void collect(WorkItem& item);
+  void fail(std::exception_ptr error);
+  void report_progress(std::unique_lock<std::mutex>& lock);
+
+  // The reporting thread
+  void report(std::unique_lock<std::mutex>& lock);
+  void report_batch() noexcept;
+  void submit_to_disk() noexcept;
+  WorkItem& new_item();
+  StoredBlock& stored(BufferId buffer);
+
+  // Items
+  void run_task(WorkItem& item);
+  void run_move(WorkItem& item);
+  device::MemoryPool& pool(Place place);
+  std::string place_name(Place place) const;
+  void trace_item(const WorkItem& item, int thread, Clock::time_point begin);
+  bool stopped() const noexcept {
+    return failed_.load(std::memory_order_relaxed) || options_.stop.stop_requested();
+  }
+
+  // Begin and end
+  void name_trace_rows();
+  void take_residents();
+  void check_residents() const;
+  void settle_end();
+  HostRunResult hand_over();
+
+  const Plan* plan_;
+  const HostRunOptions& options_;
+  device::HostDevices& devices_;
+  std::vector<NodeKernel> kernels_;
+
+  Dispatcher dispatcher_;
+  std::deque<StoredBlock> buffers_;  // by id; a deque, so that threads keep addresses
+  std::deque<WorkItem> items_;
+  std::vector<WorkItem*> free_items_;
+  std::vector<WorkItem*> launched_;    // for workers
+  std::vector<WorkItem*> to_disk_;     // for disk streams
+  std::vector<WorkItem*> not_queued_;  // that no disk stream took
+  std::vector<WorkItem*> batch_;       // being reported
+  std::size_t outstanding_ = 0;        // items started and not reported
+  std::size_t next_stream_ = 0;
+  bool started_ = false;
+  bool broken_ = false;  // the dispatcher has thrown and is not to be called again
+  std::exception_ptr broken_error_;
+
+  std::mutex mutex_;
+  std::condition_variable caller_;
+  ReadyQueue queue_;
+  std::vector<WorkItem*> finished_items_;
+  std::exception_ptr error_;
+  std::int64_t done_tasks_ = 0;
+  int helping_ = 0;  // helpers invited or inside
+  bool reporting_ = false;
+  bool caller_waits_ = false;
+  bool over_ = false;
+  Clock::time_point next_progress_;
+
+  std::atomic<bool> failed_{false};
+  std::atomic<bool> skipped_{false};
+};
+
+}  // namespace tessera::scheduler

@@ -1,0 +1,54 @@
+#include "scheduler/executor/resident_array.hpp"
+
+#include <cstring>
+
+namespace tessera::scheduler {
+
+namespace {
+std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+}  // namespace
+
+ResidentArray::ResidentArray(std::shared_ptr<device::HostDevices> devices, kernels::BlockSize size)
+    : devices_(std::move(devices)),
+      size_(std::move(size)),
+      blocks_(at(size_.grid().block_count())) {}
+
+Place ResidentArray::place(std::int64_t block) const {
+  const StoredBlock& stored = blocks_[at(block)];
+  if (stored.disk) return {Tier::kDisk, 0};
+  const std::vector<device::Device>& devices = devices_->devices();
+  for (std::size_t d = 0; d < devices.size(); ++d) {
+    if (devices[d].pool == stored.memory.pool())
+      return {Tier::kDevice, static_cast<DeviceIndex>(d)};
+  }
+  return {Tier::kHost, 0};
+}
+
+const std::byte* ResidentArray::data(std::int64_t block) const noexcept {
+  return blocks_[at(block)].memory.data();
+}
+
+void ResidentArray::copy_to(std::int64_t block, std::byte* out) const {
+  const StoredBlock& stored = blocks_[at(block)];
+  if (stored.disk) {
+    stored.disk.read(out);
+  } else if (stored.memory.size_bytes() > 0) {
+    std::memcpy(out, stored.memory.data(), stored.memory.size_bytes());
+  }
+}
+
+std::size_t ResidentArray::size_bytes() const noexcept {
+  std::size_t total = 0;
+  for (std::int64_t b = 0; b < block_count(); ++b) total += size_.bytes(b);
+  return total;
+}
+
+StoredBlock ResidentArray::take(std::int64_t block) noexcept {
+  return std::move(blocks_[at(block)]);
+}
+
+void ResidentArray::put(std::int64_t block, StoredBlock stored) noexcept {
+  blocks_[at(block)] = std::move(stored);
+}
+
+}  // namespace tessera::scheduler

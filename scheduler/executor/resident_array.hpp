@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "device/host_devices.hpp"
+#include "scheduler/executor/dispatcher.hpp"
+
+namespace tessera::scheduler {
+
+/// What one block is stored in: memory, or a place on disk, or nothing.
+struct StoredBlock {
+  device::Buffer memory;
+  device::DiskBlock disk;
+};
+
+/// The blocks of one stored array that outlive the run that made them, each in the tier where it
+/// was left. A later run that reads the array borrows the blocks, may move them to other tiers, and
+/// puts them back. Not to be read while a run has it.
+class ResidentArray {
+ public:
+  /// No blocks yet. `devices` lives at least as long as the array.
+  ResidentArray(std::shared_ptr<device::HostDevices> devices, kernels::BlockSize size);
+
+  const kernels::BlockSize& size() const noexcept { return size_; }
+  std::int64_t block_count() const noexcept { return static_cast<std::int64_t>(blocks_.size()); }
+  /// Where the block lies.
+  Place place(std::int64_t block) const;
+  /// The block's dense bytes, valid until the next run; null while they are on disk.
+  const std::byte* data(std::int64_t block) const noexcept;
+  /// Copies the block's bytes to `out`, from wherever they are.
+  /// \throws IoError when they cannot be read back from disk as they were written.
+  void copy_to(std::int64_t block, std::byte* out) const;
+  /// Bytes of all blocks.
+  std::size_t size_bytes() const noexcept;
+
+  /// Takes a block out and puts one in; for runs.
+  StoredBlock take(std::int64_t block) noexcept;
+  void put(std::int64_t block, StoredBlock stored) noexcept;
+
+ private:
+  std::shared_ptr<device::HostDevices> devices_;  // first: blocks go back to its pools
+  kernels::BlockSize size_;
+  std::vector<StoredBlock> blocks_;
+};
+
+}  // namespace tessera::scheduler

@@ -1,0 +1,142 @@
+#include "tessera/io.hpp"
+
+#include <algorithm>
+
+#include "array/node.hpp"
+#include "core/text.hpp"
+#include "io/store.hpp"
+#include "tessera/blocks.hpp"
+#include "tessera/elementwise.hpp"
+#include "tessera/error.hpp"
+#include "tessera/session.hpp"
+
+namespace tessera {
+namespace {
+
+constexpr std::size_t kSmallestBlock = std::size_t{4} << 20;
+constexpr std::size_t kWantedBlocks = 64;
+
+std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
+
+// Along the joined axis: whole files together while they fit `steps`, else each file cut at
+// multiples of its own chunks.
+AxisChunks cut_joined(const io::Source& source, std::int64_t steps) {
+  const std::int64_t stored =
+      source.stored_chunks.empty() ? 1 : source.stored_chunks[at(source.joined_axis)];
+  const std::int64_t piece =
+      steps > stored ? steps / stored * stored : std::max<std::int64_t>(steps, 1);
+  std::vector<std::int64_t> extents;
+  std::int64_t open = 0;
+  const auto flush = [&] {
+    if (open > 0) extents.push_back(open);
+    open = 0;
+  };
+  for (const std::int64_t extent : source.file_extents) {
+    if (open + extent > steps) flush();
+    if (extent <= steps) {
+      open += extent;
+      continue;
+    }
+    for (std::int64_t begin = 0; begin < extent; begin += piece) {
+      extents.push_back(std::min(piece, extent - begin));
+    }
+  }
+  flush();
+  if (extents.empty()) extents.push_back(0);
+  return AxisChunks::of(std::move(extents));
+}
+
+// Depends on the files alone, so that results do not change with the machine.
+ChunkGrid default_grid(const io::Source& source) {
+  const Shape& shape = source.info.shape;
+  const std::size_t item = itemsize(source.info.dtype);
+  const std::size_t bytes = static_cast<std::size_t>(element_count(shape)) * item;
+  const std::size_t wanted = std::clamp(bytes / kWantedBlocks, kSmallestBlock, array::kBlockBytes);
+  const int joined = source.joined_axis;
+  if (joined < 0) return Chunks().resolve(shape, source.info.dtype, "open");
+  // Other axes stay whole unless a single step along the joined one is too large.
+  std::vector<std::int64_t> block = shape;
+  block[at(joined)] = 1;
+  const auto block_bytes = [&] { return static_cast<std::size_t>(element_count(block)) * item; };
+  for (std::size_t axis = 0; axis < shape.size() && block_bytes() > array::kBlockBytes; ++axis) {
+    if (axis == at(joined)) continue;
+    const std::int64_t stored = source.stored_chunks.empty() ? 1 : source.stored_chunks[axis];
+    const std::size_t one = block_bytes() / static_cast<std::size_t>(block[axis]);
+    const auto fitting =
+        static_cast<std::int64_t>(array::kBlockBytes / std::max<std::size_t>(one, 1));
+    block[axis] = std::min(shape[axis], std::max(stored, fitting / stored * stored));
+  }
+  const std::size_t slice = std::max<std::size_t>(block_bytes(), 1);
+  std::vector<AxisChunks> axes;
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+    if (axis == at(joined)) {
+      axes.push_back(
+          cut_joined(source, std::max<std::int64_t>(1, static_cast<std::int64_t>(wanted / slice))));
+    } else {
+      axes.push_back(AxisChunks::regular(shape[axis], std::max<std::int64_t>(1, block[axis])));
+    }
+  }
+  return ChunkGrid(std::move(axes));
+}
+
+}  // namespace
+
+Array open(const std::string& path, const std::string& variable, const OpenOptions& options,
+           std::source_location where) {
+  const io::Source source = io::open_netcdf(path, variable, options.dimension);
+  ChunkGrid grid = options.chunks
+                       ? options.chunks->resolve(source.info.shape, source.info.dtype, "open")
+                       : default_grid(source);
+  return array::make_array("open", array::Stored{source.reader}, {}, source.info.dtype,
+                           std::move(grid), where);
+}
+
+VariableInfo describe(const std::string& path, const std::string& variable,
+                      const OpenOptions& options) {
+  return io::open_netcdf(path, variable, options.dimension).info;
+}
+
+std::vector<VariableInfo> list_variables(const std::string& path) { return io::list_netcdf(path); }
+
+Array load_npy(const std::string& path, const NpyOptions& options, std::source_location where) {
+  const io::Source source = io::open_npy(path);
+  return array::make_array("load_npy", array::Stored{source.reader}, {}, source.info.dtype,
+                           options.chunks.resolve(source.info.shape, source.info.dtype, "load_npy"),
+                           where);
+}
+
+void save_npy(const Array& array, const std::string& path) {
+  const std::shared_ptr<io::RegionWriter> writer =
+      io::create_npy(path, array.shape(), array.dtype());
+  // What is computed is one byte for each block, which says that the block stands in the file.
+  std::vector<std::vector<std::int64_t>> ones;
+  Shape blocks = array.chunks().counts();
+  for (const std::int64_t count : blocks) ones.emplace_back(at(static_cast<int>(count)), 1);
+  const auto write_block = [writer](std::span<const InputBlock> in, const OutputBlock& out) {
+    const InputBlock& block = in[0];
+    if (block.size() > 0) {
+      writer->write({block.start.begin(), block.start.end()},
+                    {block.shape.begin(), block.shape.end()}, block.data);
+    }
+    std::fill_n(reinterpret_cast<std::uint8_t*>(out.data), out.size(), std::uint8_t{1});
+  };
+  MapBlocksOptions options;
+  options.dtype = DType::kUInt8;
+  options.shape = std::move(blocks);
+  options.chunks = Chunks(std::move(ones));
+  options.name = "save_npy";
+  map_blocks(write_block, {array}, options).compute();
+  writer->finish();
+}
+
+void save_png(const Array& array, const std::string& path, const PngOptions& options) {
+  if (array.ndim() != 2 || is_complex(array.dtype())) {
+    throw InvalidArgument(core::text(
+        "[save_png] the array must be real and have 2 axes; got shape ", to_string(array.shape()),
+        ", dtype ", array.dtype(), "; try indexing, squeeze or abs"));
+  }
+  const HostArray values = astype(array, DType::kFloat64).compute();
+  io::write_picture(path, values.span<double>(), array.shape()[0], array.shape()[1], options);
+}
+
+}  // namespace tessera

@@ -1,0 +1,255 @@
+#include "scheduler/plan/lower.hpp"
+
+#include <algorithm>
+
+#include "array/node.hpp"
+#include "core/text.hpp"
+#include "scheduler/plan/lowering.hpp"
+#include "tessera/error.hpp"
+
+namespace tessera::scheduler {
+
+namespace {
+
+std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+std::vector<Array> arrays_of(const std::vector<Goal>& goals) {
+  std::vector<Array> out;
+  for (const Goal& goal : goals) out.push_back(goal.array);
+  return out;
+}
+
+}  // namespace
+
+AxisMap blocks_read(const AxisChunks& chunks, const array::AxisRead& read, const AxisChunks& tasks, std::int64_t lo,
+                    std::int64_t hi) {
+  if (read.offset == 0 && read.step == 1 && chunks == tasks && lo <= 0 && hi >= tasks.extent()) {
+    return AxisMap::identity(tasks.count());
+  }
+  std::vector<std::int32_t> first(at(tasks.count()), 0);
+  std::vector<std::int32_t> last(at(tasks.count()), 0);
+  for (std::int64_t c = 0; c < tasks.count(); ++c) {
+    const std::int64_t begin = std::max(tasks.begin(c), lo);
+    const std::int64_t end = std::min(tasks.end(c), hi);
+    if (begin >= end) continue;
+    const std::int64_t a = chunks.chunk_of(read.offset + read.step * begin);
+    const std::int64_t b = chunks.chunk_of(read.offset + read.step * (end - 1));
+    first[at(c)] = static_cast<std::int32_t>(std::min(a, b));
+    last[at(c)] = static_cast<std::int32_t>(std::max(a, b) + 1);
+  }
+  return AxisMap::ranges(std::move(first), std::move(last), chunks.count());
+}
+
+PlanInput make_input(const StoredValue& value, const array::AffineRead& read, const ChunkGrid& tasks) {
+  PlanInput input;
+  input.slot = value.slot;
+  for (std::size_t d = 0; d < read.size(); ++d) {
+    const AxisChunks& chunks = value.grid.axis(static_cast<int>(d));
+    if (read[d].axis < 0) {
+      const auto block = static_cast<std::int32_t>(chunks.extent() > 0 ? chunks.chunk_of(read[d].offset) : 0);
+      input.access.links.push_back({-1, AxisMap::ranges({block}, {block + 1}, chunks.count())});
+    } else {
+      const AxisChunks& axis = tasks.axis(read[d].axis);
+      input.access.links.push_back({read[d].axis, blocks_read(chunks, read[d], axis, 0, axis.extent())});
+    }
+  }
+  if (value.chain_link >= 0) {
+    const auto link = static_cast<std::int32_t>(value.chain_link);
+    input.access.links.push_back({-1, AxisMap::ranges({link}, {link + 1}, link + 1)});
+  }
+  return input;
+}
+
+Lowering::Lowering(const std::vector<Goal>& goals, const LowerOptions& options)
+    : goals_(goals), options_(options), fusion_(arrays_of(goals), options.fuse) {}
+
+Lowered Lowering::run() {
+  for (const array::Node* node : fusion_.order()) lower_node(*node);
+  for (const Goal& goal : goals_) {
+    if (goal.kind == Goal::Kind::kDeliver) {
+      deliver(goal);
+      continue;
+    }
+    StoredValue value = stored(goal.array);
+    const PlanNode& producer = out_.plan.nodes[at(out_.plan.slots[at(value.slot)].node)];
+    if (value.chain_link >= 0 || producer.resident) {
+      // Links of chains and blocks of earlier runs are not results: a plain copy is.
+      const array::Node& node = *goal.array.node();
+      auto spec = std::make_shared<kernels::ProgramSpec>();
+      spec->grid = value.grid;
+      spec->program.rank = value.grid.rank();
+      spec->program.load_count = 1;
+      kernels::Instr load;
+      load.kind = kernels::InstrKind::kLoad;
+      load.dtype = value.dtype;
+      load.slot = 0;
+      spec->program.instrs = {load};
+      spec->program.stores = {0};
+      kernels::ProgramSpec::Load from;
+      from.from = {array::identity_read(value.grid.rank()), value.grid, value.dtype};
+      from.input = 0;
+      spec->loads.push_back(std::move(from));
+      PlanNode copy = new_node(node, node.name, value.grid);
+      copy.inputs.push_back(make_input(value, array::identity_read(value.grid.rank()), value.grid));
+      copy.spec = std::move(spec);
+      value.slot = append_with_output(std::move(copy), kernels::BlockSize(value.grid, value.dtype));
+    }
+    out_.plan.slots[at(value.slot)].retained = true;
+    out_.kept.push_back(value.slot);
+  }
+  for (const auto& [blocks, size] : options_.bystanders) {
+    if (!residents_.try_emplace(blocks.get(), -1).second) continue;
+    PlanNode source;
+    source.label = "resident";
+    source.counts = size.grid().counts();
+    source.resident = true;
+    out_.residents.push_back({blocks, append_with_output(std::move(source), size)});
+  }
+  out_.plan.finalize();
+  return std::move(out_);
+}
+
+PlanNode Lowering::new_node(const array::Node& node, std::string label, const ChunkGrid& grid) {
+  PlanNode out;
+  out.label = std::move(label);
+  out.origin = array::origin(node);
+  out.counts = grid.counts();
+  return out;
+}
+
+NodeIndex Lowering::append(PlanNode node) {
+  if (options_.registry != nullptr && node.spec) node.scratch_bytes = options_.registry->scratch_bytes(*node.spec);
+  return out_.plan.add_node(std::move(node));
+}
+
+SlotIndex Lowering::append_with_output(PlanNode node, kernels::BlockSize size) {
+  const auto index = static_cast<NodeIndex>(out_.plan.nodes.size());
+  node.outputs.push_back(out_.plan.add_slot(index, static_cast<int>(node.outputs.size()), std::move(size)));
+  const SlotIndex slot = node.outputs.back();
+  append(std::move(node));
+  return slot;
+}
+
+void Lowering::lower_node(const array::Node& node) {
+  const Fate& fate = fusion_.fate(&node);
+  if (is_map(node) || std::holds_alternative<array::View>(node.attributes)) {
+    if (fate.stored) lower_group(fate.group, node);
+  } else if (std::holds_alternative<array::Reduce>(node.attributes)) {
+    lower_reduce(node);
+  } else if (std::holds_alternative<array::Scan>(node.attributes)) {
+    lower_scan(node);
+  } else if (std::holds_alternative<array::Assemble>(node.attributes)) {
+    lower_assemble(node);
+  } else if (std::holds_alternative<array::Matmul>(node.attributes)) {
+    lower_matmul(node);
+  } else if (std::holds_alternative<array::BlockOp>(node.attributes)) {
+    lower_block_op(node);
+  } else if (std::holds_alternative<array::MergeTree>(node.attributes)) {
+    lower_merge_tree(node);
+  } else if (std::holds_alternative<array::Stored>(node.attributes)) {
+    lower_stored(node);
+  } else {
+    lower_resident(node);
+  }
+}
+
+StoredValue Lowering::stored(const Array& a) {
+  const auto it = stored_.find({a.node().get(), a.output()});
+  if (it == stored_.end()) {
+    throw std::logic_error(core::text("[lower] a value that tasks read as blocks must be stored; got ", a.node()->name));
+  }
+  return it->second;
+}
+
+void Lowering::lower_stored(const array::Node& node) {
+  const array::Output& output = node.outputs[0];
+  auto spec = std::make_shared<kernels::ReadSpec>();
+  spec->reader = std::get<array::Stored>(node.attributes).reader;
+  spec->grid = output.grid;
+  PlanNode task = new_node(node, node.name, output.grid);
+  task.spec = std::move(spec);
+  task.recomputable = true;
+  const SlotIndex slot = append_with_output(std::move(task), kernels::BlockSize(output.grid, output.dtype));
+  stored_[{&node, 0}] = {slot, output.grid, output.dtype, -1};
+}
+
+void Lowering::lower_resident(const array::Node& node) {
+  const auto& resident = std::get<array::Resident>(node.attributes);
+  const array::Output& output = node.outputs[0];
+  const auto [it, fresh] = residents_.try_emplace(resident.blocks.get(), -1);
+  if (fresh) {
+    PlanNode source = new_node(node, node.name, output.grid);
+    source.resident = true;
+    it->second = append_with_output(std::move(source), kernels::BlockSize(output.grid, output.dtype));
+    out_.residents.push_back({resident.blocks, it->second});
+  }
+  stored_[{&node, 0}] = {it->second, output.grid, output.dtype, -1};
+}
+
+void Lowering::deliver(const Goal& goal) {
+  const array::Node& node = *goal.array.node();
+  const StoredValue value = stored(goal.array);
+  const array::AffineRead read = array::identity_read(value.grid.rank());
+  auto spec = std::make_shared<kernels::DeliverSpec>();
+  spec->from = {read, value.grid, value.dtype};
+  spec->grid = goal.array.chunks();
+  spec->memory = goal.memory;
+  PlanNode task = new_node(node, "deliver " + node.name, goal.array.chunks());
+  task.inputs.push_back(make_input(value, read, goal.array.chunks()));
+  task.spec = std::move(spec);
+  task.sink = true;
+  append(std::move(task));
+}
+
+void Lowering::lower_assemble(const array::Node& node) {
+  const auto& assemble = std::get<array::Assemble>(node.attributes);
+  const array::Output& output = node.outputs[0];
+  auto spec = std::make_shared<kernels::AssembleSpec>();
+  spec->grid = output.grid;
+  spec->dtype = output.dtype;
+  spec->fill = assemble.fill;
+  PlanNode task = new_node(node, node.name, output.grid);
+  for (std::size_t k = 0; k < assemble.parts.size(); ++k) {
+    const array::Assemble::Part& part = assemble.parts[k];
+    const StoredValue value = stored(node.inputs[k]);
+    PlanInput input;
+    input.slot = value.slot;
+    std::vector<bool> linked(at(output.grid.rank()), false);
+    for (std::size_t d = 0; d < part.read.size(); ++d) {
+      const AxisChunks& chunks = value.grid.axis(static_cast<int>(d));
+      const array::AxisRead& read = part.read[d];
+      if (read.axis < 0) {
+        const auto block = static_cast<std::int32_t>(chunks.extent() > 0 ? chunks.chunk_of(read.offset) : 0);
+        input.access.links.push_back({-1, AxisMap::ranges({block}, {block + 1}, chunks.count())});
+        continue;
+      }
+      linked[at(read.axis)] = true;
+      const AxisChunks& axis = output.grid.axis(read.axis);
+      input.access.links.push_back(
+          {read.axis, blocks_read(chunks, read, axis, part.lo[at(read.axis)], part.hi[at(read.axis)])});
+    }
+    for (int axis = 0; axis < output.grid.rank(); ++axis) {
+      const AxisChunks& chunks = output.grid.axis(axis);
+      if (linked[at(axis)] || (part.lo[at(axis)] <= 0 && part.hi[at(axis)] >= chunks.extent())) continue;
+      std::vector<std::int32_t> lo(at(chunks.count()), 0);
+      std::vector<std::int32_t> hi(at(chunks.count()), 0);
+      for (std::int64_t c = 0; c < chunks.count(); ++c) {
+        hi[at(c)] = std::max(chunks.begin(c), part.lo[at(axis)]) < std::min(chunks.end(c), part.hi[at(axis)]) ? 1 : 0;
+      }
+      input.access.presence.push_back({axis, AxisMap::ranges(std::move(lo), std::move(hi), 1)});
+    }
+    if (value.chain_link >= 0) {
+      const auto link = static_cast<std::int32_t>(value.chain_link);
+      input.access.links.push_back({-1, AxisMap::ranges({link}, {link + 1}, link + 1)});
+    }
+    task.inputs.push_back(std::move(input));
+    spec->parts.push_back({{part.read, value.grid, value.dtype}, part.lo, part.hi});
+  }
+  task.spec = std::move(spec);
+  const SlotIndex slot = append_with_output(std::move(task), kernels::BlockSize(output.grid, output.dtype));
+  stored_[{&node, 0}] = {slot, output.grid, output.dtype, -1};
+}
+
+Lowered lower(const std::vector<Goal>& goals, const LowerOptions& options) { return Lowering(goals, options).run(); }
+
+}  // namespace tessera::scheduler

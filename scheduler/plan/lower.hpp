@@ -1,0 +1,46 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "kernels/registry.hpp"
+#include "scheduler/plan/plan.hpp"
+#include "tessera/array.hpp"
+
+// Turns expression graphs into a plan. Elementwise chains, generated sources and views fuse into the task
+// that needs them; a value becomes a stored array only when several tasks read it, when the caller keeps it,
+// or when the kernel that reads it takes blocks.
+
+namespace tessera::scheduler {
+
+struct LowerOptions {
+  bool fuse = true;  ///< false: every operation is a node of its own
+  const kernels::Registry* registry = nullptr;  ///< for scratch sizes; null: none (simulation)
+  /// Resident arrays that the goals may not read but a run must know of, since they take memory that it may
+  /// have to make free.
+  std::vector<std::pair<std::shared_ptr<void>, kernels::BlockSize>> bystanders;
+};
+
+/// What becomes of one requested array.
+struct Goal {
+  enum class Kind : std::uint8_t {
+    kKeep,     ///< its blocks stay in the session
+    kDeliver,  ///< it is copied into `memory`, dense and in C order
+  };
+  Array array;
+  Kind kind = Kind::kKeep;
+  std::shared_ptr<std::byte> memory;
+};
+
+
+struct Lowered {
+  Plan plan;
+  std::vector<SlotIndex> kept;  ///< slot of each kKeep goal, in order
+  /// Resident arrays, bystanders included, and the slot each has in the plan.
+  std::vector<std::pair<std::shared_ptr<void>, SlotIndex>> residents;
+};
+
+/// \throws InvalidArgument for what cannot be planned.
+Lowered lower(const std::vector<Goal>& goals, const LowerOptions& options);
+
+}  // namespace tessera::scheduler

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <map>
+#include <unordered_map>
+#include <vector>
+
+#include "kernels/specs.hpp"
+#include "scheduler/plan/fusion.hpp"
+#include "scheduler/plan/lower.hpp"
+
+// The lowering in progress. One file for each family: lower_program.cpp (maps, views, first steps of
+// reductions), lower_reduce.cpp (trees, scans), lower_product.cpp, lower_blocks.cpp; lower.cpp drives them.
+
+namespace tessera::scheduler {
+
+/// A value that exists as blocks, and how its blocks are numbered in the slot.
+struct StoredValue {
+  SlotIndex slot = -1;
+  ChunkGrid grid;  ///< of the array itself
+  DType dtype = DType::kFloat64;
+  /// The slot has one more axis, a chain's, and this link of it holds the values; -1: it has not.
+  std::int64_t chain_link = -1;
+};
+
+class Lowering {
+ public:
+  Lowering(const std::vector<Goal>& goals, const LowerOptions& options);
+  Lowered run();
+
+ private:
+  friend class ProgramBuilder;
+  using Key = std::pair<const array::Node*, int>;
+
+  void lower_node(const array::Node& node);
+  void lower_group(GroupId group, const array::Node& at);
+  void lower_reduce(const array::Node& node);
+  void lower_scan(const array::Node& node);
+  void lower_assemble(const array::Node& node);
+  void lower_matmul(const array::Node& node);
+  void lower_block_op(const array::Node& node);
+  void lower_merge_tree(const array::Node& node);
+  void lower_stored(const array::Node& node);
+  void lower_resident(const array::Node& node);
+  void deliver(const Goal& goal);
+
+  /// `a` as blocks.
+  StoredValue stored(const Array& a);
+  /// Merges accumulator blocks of `slot` along `axes` of `grid` into finished values of `node`'s output.
+  SlotIndex merge_tree(const array::Node& node, SlotIndex slot, const ChunkGrid& grid, core::ReduceOp op,
+                       DType element, const std::vector<bool>& axes, double ddof);
+  PlanNode new_node(const array::Node& node, std::string label, const ChunkGrid& grid);
+  NodeIndex append(PlanNode node);
+  SlotIndex append_with_output(PlanNode node, kernels::BlockSize size);
+
+  std::vector<Goal> goals_;
+  LowerOptions options_;
+  Fusion fusion_;
+  Lowered out_;
+  std::map<Key, StoredValue> stored_;
+  std::vector<bool> group_done_;
+  struct Partial {
+    SlotIndex slot = -1;
+    bool finished = false;
+  };
+  std::unordered_map<const array::Node*, Partial> partials_;
+  std::unordered_map<const void*, SlotIndex> residents_;
+};
+
+/// The input of a task over `tasks` that reads `value` through `read`.
+PlanInput make_input(const StoredValue& value, const array::AffineRead& read, const ChunkGrid& tasks);
+/// The blocks of `chunks` that the elements of each block of `tasks` fall into, through `read`; elements
+/// outside [lo, hi) of the task axis are left out.
+AxisMap blocks_read(const AxisChunks& chunks, const array::AxisRead& read, const AxisChunks& tasks, std::int64_t lo,
+                    std::int64_t hi);
+
+}  // namespace tessera::scheduler

@@ -1,0 +1,518 @@
+#include "scheduler/plan/order.hpp"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+namespace tessera::scheduler {
+
+namespace {
+
+constexpr std::int64_t kMaxPositions = std::int64_t{1} << 58;
+
+std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+}  // namespace
+
+Position TaskOrder::Compiled::at(const std::int64_t* coords) const noexcept {
+  Position sum = constant;
+  for (std::size_t d = 0; d < axes.size(); ++d) {
+    sum += axes[d].at(coords[d]);
+  }
+  return sum;
+}
+
+TaskOrder::TaskOrder(const Plan& plan) : plan_(&plan) {
+  std::vector<std::vector<Alignment>> alignments(plan.nodes.size());
+  align_roots(alignments);
+  for (std::size_t i = plan.nodes.size(); i-- > 0;) {
+    if (plan.nodes[i].task_count > 0) align_inputs(static_cast<NodeIndex>(i), alignments);
+  }
+  compile(alignments);
+}
+
+// Results with the same task grid share a sweep, so that what they have in common is computed once
+// and used by all of them while it is there.
+void TaskOrder::align_roots(std::vector<std::vector<Alignment>>& alignments) {
+  std::map<std::vector<std::int64_t>, int> domain_of;
+  for (std::size_t i = 0; i < plan_->nodes.size(); ++i) {
+    const PlanNode& node = plan_->nodes[i];
+    bool root = node.sink;
+    for (SlotIndex output : node.outputs) root = root || plan_->slots[at(output)].retained;
+    if (!root) continue;
+    auto [it, fresh] = domain_of.try_emplace(node.counts, static_cast<int>(domains_.size()));
+    if (fresh) {
+      Domain domain;
+      domain.extents = node.counts;
+      domain.outer = node.counts.size();
+      domains_.push_back(std::move(domain));
+    }
+    Alignment alignment;
+    alignment.domain = it->second;
+    for (std::size_t d = 0; d < node.counts.size(); ++d)
+      alignment.digits.push_back({static_cast<int>(d), 0, nullptr});
+    alignments[i].push_back(std::move(alignment));
+  }
+}
+
+// The digit that orders a stream of blocks within one task of its reader: a digit that stands at
+// its last value for this reader anyway (siblings then share one pass over common inputs), else a
+// new innermost one.
+int TaskOrder::inner_digit(int domain, std::int64_t extent, const std::vector<Alignment>& reader) {
+  Domain& d = domains_[at(domain)];
+  for (std::size_t s = d.outer; s < d.extents.size(); ++s) {
+    if (d.extents[s] != extent) continue;
+    bool free = true;
+    for (const Alignment& a : reader) {
+      if (a.domain != domain || s >= a.digits.size()) continue;
+      const Digit& digit = a.digits[s];
+      free = free && digit.axis < 0 && digit.constant == d.extents[s] - 1;
+    }
+    if (free) return static_cast<int>(s);
+  }
+  std::int64_t total = extent;
+  for (std::int64_t e : d.extents) {
+    if (__builtin_mul_overflow(total, std::max<std::int64_t>(e, 1), &total)) return -1;
+  }
+  if (total > kMaxPositions) return -1;
+  d.extents.push_back(extent);
+  return static_cast<int>(d.extents.size()) - 1;
+}
+
+void TaskOrder::align_inputs(NodeIndex index, std::vector<std::vector<Alignment>>& alignments) {
+  const PlanNode& node = plan_->nodes[at(index)];
+  std::vector<Alignment>& own = alignments[at(index)];
+  auto pad = [&](Alignment& a) {
+    const Domain& domain = domains_[at(a.domain)];
+    while (a.digits.size() < domain.extents.size()) {
+      a.digits.push_back(
+          {-1, static_cast<std::int32_t>(domain.extents[a.digits.size()] - 1), nullptr});
+    }
+  };
+
+  if (node.chain_axis >= 0) {
+    // Links of a chain that nobody reads from outside stand where their chain's end stands; an
+    // inner digit then orders them.
+    const std::int64_t length = node.counts[at(node.chain_axis)];
+    const std::vector<Alignment> before = own;
+    for (Alignment& a : own) {
+      pad(a);
+      for (Digit& digit : a.digits) {
+        if (digit.axis != node.chain_axis || !digit.table) continue;
+        std::vector<std::int32_t> filled = *digit.table;
+        for (std::int64_t k = length - 1; k-- > 0;) {
+          if (!node.chain_start[at(k + 1)]) filled[at(k)] = std::min(filled[at(k)], filled[at(k + 1)]);
+        }
+        digit.table = std::make_shared<const std::vector<std::int32_t>>(std::move(filled));
+      }
+      const int digit = length > 1 ? inner_digit(a.domain, length, before) : -1;
+      if (digit >= 0) {
+        pad(a);
+        a.digits[at(digit)] = {node.chain_axis, 0, nullptr};
+      }
+    }
+  }
+
+  for (std::size_t k = 0; k < node.inputs.size(); ++k) {
+    const PlanInput& input = node.inputs[k];
+    const NodeIndex producer = plan_->slots[at(input.slot)].node;
+    const std::vector<std::int64_t>& counts = plan_->nodes[at(producer)].counts;
+    const SlotReader* reader = nullptr;
+    for (const SlotReader& r : plan_->readers(input.slot)) {
+      if (r.node == index && r.input == static_cast<std::int32_t>(k)) reader = &r;
+    }
+    // Streams: which input axes have several blocks for one task.
+    std::vector<std::int64_t> stream_lengths(counts.size(), 1);
+    if (input.streamed) {
+      for (std::size_t d = 0; d < counts.size(); ++d) {
+        const AxisLink& link = input.access.links[d];
+        for (std::int64_t c = 0; c < link.map.from_count(); ++c) {
+          stream_lengths[d] = std::max(stream_lengths[d], link.map.of(c).count);
+          if (link.map.is_all() || link.map.is_identity()) break;
+        }
+      }
+    }
+    for (std::size_t w = 0; w < own.size(); ++w) {
+      pad(own[w]);
+      std::vector<std::pair<std::size_t, int>> stream_digits;
+      for (std::size_t d = 0; d < counts.size(); ++d) {
+        if (stream_lengths[d] <= 1) continue;
+        std::vector<Alignment> reader_now = own;
+        // Digits given to an earlier axis of this very read are taken.
+        for (const auto& [axis, digit] : stream_digits) {
+          for (Alignment& a : reader_now) {
+            if (a.domain == own[w].domain && at(digit) < a.digits.size())
+              a.digits[at(digit)] = {0, 0, nullptr};
+          }
+        }
+        const int digit = inner_digit(own[w].domain, stream_lengths[d], reader_now);
+        if (digit >= 0) {
+          stream_digits.push_back({d, digit});
+          pad(own[w]);
+        }
+      }
+      const Alignment& from = own[w];
+      const int swaps = input.access.mirror ? 2 : 1;
+      for (int swap = 0; swap < swaps; ++swap) {
+        Alignment to;
+        to.domain = from.domain;
+        for (std::size_t s = 0; s < from.digits.size(); ++s) {
+          const Digit& digit = from.digits[s];
+          // Blocks that this read leaves out but another one wants come last.
+          const auto last = static_cast<std::int32_t>(domains_[at(from.domain)].extents[s] - 1);
+          if (digit.axis < 0) {
+            to.digits.push_back(digit);
+            continue;
+          }
+          if (input.access.mirror) {
+            std::vector<std::int32_t> table(at(counts[0]));
+            for (std::int64_t t = 0; t < counts[0]; ++t) {
+              const auto [i, j] = triangle_pair(t);
+              table[at(t)] = digit.at((digit.axis == 0) != (swap == 1) ? i : j);
+            }
+            to.digits.push_back(
+                {0, 0, std::make_shared<const std::vector<std::int32_t>>(std::move(table))});
+            continue;
+          }
+          int input_axis = -1;
+          for (std::size_t d = 0; d < input.access.links.size(); ++d) {
+            if (input.access.links[d].task_axis == digit.axis) input_axis = static_cast<int>(d);
+          }
+          const std::vector<bool>& mask = node.wanted[at(digit.axis)];
+          if (input_axis < 0) {
+            std::int32_t least = last;
+            for (std::int64_t c = 0; c < node.counts[at(digit.axis)]; ++c) {
+              if (mask.empty() || mask[at(c)]) least = std::min(least, digit.at(c));
+            }
+            to.digits.push_back({-1, least, nullptr});
+            continue;
+          }
+          const AxisMap& back = reader->links[at(digit.axis)].map;
+          if (back.is_identity()) {
+            to.digits.push_back({input_axis, 0, digit.table});
+            continue;
+          }
+          std::vector<std::int32_t> table(at(counts[at(input_axis)]), last);
+          for (std::int64_t c = 0; c < counts[at(input_axis)]; ++c) {
+            const CoordSet set = back.of(c);
+            for (std::int64_t s = 0; s < set.count; ++s)
+              table[at(c)] = std::min(table[at(c)], digit.at(set[s]));
+          }
+          to.digits.push_back(
+              {input_axis, 0, std::make_shared<const std::vector<std::int32_t>>(std::move(table))});
+        }
+        for (const auto& [axis, digit] : stream_digits) {
+          const AxisLink& link = input.access.links[axis];
+          std::vector<std::int32_t> table(at(counts[axis]), static_cast<std::int32_t>(stream_lengths[axis] - 1));
+          for (std::int64_t c = 0; c < link.map.from_count(); ++c) {
+            const CoordSet set = link.map.of(c);
+            for (std::int64_t s = 0; s < set.count; ++s) {
+              std::int32_t& place = table[at(set[s])];
+              place = std::min(place, static_cast<std::int32_t>(s));
+            }
+          }
+          to.digits[at(digit)] = {
+              static_cast<int>(axis), 0,
+              std::make_shared<const std::vector<std::int32_t>>(std::move(table))};
+        }
+        add_alignment(alignments[at(producer)], std::move(to), domains_, counts);
+      }
+    }
+  }
+}
+
+// Keeps a list of alignments none of which is nowhere before another one: `a` makes `b` needless
+// when each of its digits is at most b's for every block.
+void TaskOrder::add_alignment(std::vector<Alignment>& list, Alignment fresh,
+                              const std::vector<Domain>& domains,
+                              const std::vector<std::int64_t>& counts) {
+  auto bounds = [&](const Alignment& a, std::size_t s, std::int32_t& low, std::int32_t& high) {
+    if (s >= a.digits.size()) {
+      low = high = static_cast<std::int32_t>(domains[at(a.domain)].extents[s] - 1);
+      return;
+    }
+    const Digit& digit = a.digits[s];
+    if (digit.axis < 0) {
+      low = high = digit.constant;
+    } else if (digit.table) {
+      low = *std::min_element(digit.table->begin(), digit.table->end());
+      high = *std::max_element(digit.table->begin(), digit.table->end());
+    } else {
+      low = 0;
+      high = static_cast<std::int32_t>(counts[at(digit.axis)] - 1);
+    }
+  };
+  auto covers = [&](const Alignment& a, const Alignment& b) {
+    if (a.domain != b.domain) return false;
+    for (std::size_t s = 0; s < domains[at(a.domain)].extents.size(); ++s) {
+      std::int32_t a_low, a_high, b_low, b_high;
+      bounds(a, s, a_low, a_high);
+      bounds(b, s, b_low, b_high);
+      if (a_high <= b_low) continue;
+      if (s >= a.digits.size() || s >= b.digits.size() || a.digits[s].axis != b.digits[s].axis)
+        return false;
+      const Digit& da = a.digits[s];
+      const Digit& db = b.digits[s];
+      if (da.axis < 0) return false;
+      for (std::int64_t c = 0; c < counts[at(da.axis)]; ++c) {
+        if (da.at(c) > db.at(c)) return false;
+      }
+    }
+    return true;
+  };
+  for (const Alignment& a : list) {
+    if (covers(a, fresh)) return;
+  }
+  std::erase_if(list, [&](const Alignment& a) { return covers(fresh, a); });
+  list.push_back(std::move(fresh));
+}
+
+void TaskOrder::compile(std::vector<std::vector<Alignment>>& alignments) {
+  Position base = 0;
+  for (Domain& domain : domains_) {
+    domain.base = base;
+    domain.weights.assign(domain.extents.size() + 1, 1);
+    for (std::size_t s = domain.extents.size(); s-- > 0;) {
+      domain.weights[s] = domain.weights[s + 1] *
+                          static_cast<Position>(std::max<std::int64_t>(domain.extents[s], 1));
+    }
+    base += domain.weights[0];
+    domain.weights.erase(domain.weights.begin());
+  }
+  compiled_.resize(alignments.size());
+  for (std::size_t i = 0; i < alignments.size(); ++i) {
+    const PlanNode& node = plan_->nodes[i];
+    for (Alignment& a : alignments[i]) {
+      const Domain& domain = domains_[at(a.domain)];
+      while (a.digits.size() < domain.extents.size()) {
+        a.digits.push_back(
+            {-1, static_cast<std::int32_t>(domain.extents[a.digits.size()] - 1), nullptr});
+      }
+      Compiled compiled;
+      compiled.constant = domain.base;
+      compiled.axes.resize(node.counts.size());
+      for (std::size_t s = 0; s < a.digits.size(); ++s) {
+        const Digit& digit = a.digits[s];
+        const Position weight = domain.weights[s];
+        if (digit.axis < 0) {
+          compiled.constant += weight * static_cast<Position>(digit.constant);
+          continue;
+        }
+        AxisWeight& axis = compiled.axes[at(digit.axis)];
+        const std::int64_t count = node.counts[at(digit.axis)];
+        if (!digit.table && axis.table.empty()) {
+          axis.scale += weight;
+          continue;
+        }
+        if (axis.table.empty()) {
+          axis.table.resize(at(count));
+          for (std::int64_t c = 0; c < count; ++c)
+            axis.table[at(c)] = axis.scale * static_cast<Position>(c);
+        }
+        for (std::int64_t c = 0; c < count; ++c) {
+          Position& w = axis.table[at(c)];
+          w += weight * static_cast<Position>(digit.at(c));
+        }
+      }
+      compiled_[i].push_back(std::move(compiled));
+    }
+  }
+  alignments_ = std::move(alignments);
+}
+
+Position TaskOrder::position(NodeIndex node, const std::int64_t* coords) const noexcept {
+  Position best = kNever;
+  for (const Compiled& c : compiled_[at(node)]) best = std::min(best, c.at(coords));
+  return best;
+}
+
+std::uint64_t TaskOrder::tile(Position position) const noexcept {
+  std::uint64_t tiles = 0;
+  for (const Domain& domain : domains_) {
+    const Position inner = domain.outer == 0 ? 0 : domain.weights[domain.outer - 1];
+    const Position span = inner == 0 ? 1 : inner;
+    std::uint64_t count = 1;
+    for (std::size_t s = 0; s < domain.outer; ++s)
+      count *= static_cast<std::uint64_t>(domain.extents[s]);
+    if (position < domain.base + count * span) return tiles + (position - domain.base) / span;
+    tiles += count;
+  }
+  return tiles;
+}
+
+Position TaskOrder::next_reader_after(SlotIndex slot, const std::int64_t* coords, Position frontier,
+                                      NodeIndex node) const {
+  Position best = kNever;
+  plan_->for_each_reader(slot, coords, [&](NodeIndex reader, const std::int64_t* at) {
+    const Position p = position(reader, at);
+    if (p < best && (p > frontier || (p == frontier && reader > node))) best = p;
+  });
+  return best;
+}
+
+TaskOrder::Cursor::Cursor(const TaskOrder& order) : order_(&order) {
+  for (std::size_t i = 0; i < order.compiled_.size(); ++i) {
+    if (order.plan_->nodes[i].task_count == 0) continue;
+    for (std::size_t a = 0; a < order.compiled_[i].size(); ++a) {
+      open(static_cast<NodeIndex>(i), static_cast<std::int32_t>(a));
+    }
+  }
+  for (std::size_t i = 0; i < streams_.size(); ++i) {
+    settle(streams_[i]);
+    if (!streams_[i].done) heap_.push_back(static_cast<std::int32_t>(i));
+  }
+  for (std::size_t i = heap_.size() / 2; i-- > 0;) sift_down(i);
+}
+
+void TaskOrder::Cursor::open(NodeIndex node, std::int32_t alignment) {
+  const PlanNode& n = order_->plan_->nodes[at(node)];
+  const Alignment& a = order_->alignments_[at(node)][at(alignment)];
+  const std::size_t rank = n.counts.size();
+  Stream stream;
+  stream.node = node;
+  stream.alignment = alignment;
+  stream.sorted.resize(rank);
+  stream.lo.assign(rank, 0);
+  stream.hi.assign(rank, 0);
+  stream.at.assign(rank, 0);
+  stream.coords.assign(rank, 0);
+  for (std::size_t d = 0; d < rank; ++d) {
+    std::vector<const Digit*> digits;
+    for (const Digit& digit : a.digits) {
+      if (digit.axis == static_cast<int>(d)) digits.push_back(&digit);
+    }
+    std::vector<std::int32_t> list;
+    list.reserve(at(n.counts[d]));
+    for (std::int64_t c = 0; c < n.counts[d]; ++c) {
+      if (n.wanted[d].empty() || n.wanted[d][at(c)]) list.push_back(static_cast<std::int32_t>(c));
+    }
+    std::stable_sort(list.begin(), list.end(), [&](std::int32_t x, std::int32_t y) {
+      for (const Digit* digit : digits) {
+        if (digit->at(x) != digit->at(y)) return digit->at(x) < digit->at(y);
+      }
+      return false;
+    });
+    if (list.empty()) return;
+    stream.hi[d] = static_cast<std::int64_t>(list.size());
+    stream.sorted[d] = std::move(list);
+  }
+  for (const Digit& digit : a.digits) {
+    if (digit.axis < 0) continue;
+    Level level;
+    level.axis = digit.axis;
+    for (std::int32_t c : stream.sorted[at(digit.axis)]) level.values.push_back(digit.at(c));
+    stream.levels.push_back(std::move(level));
+  }
+  descend(stream, 0);
+  streams_.push_back(std::move(stream));
+}
+
+// Narrows the axes' ranges level by level to the first group of equal digits, and places the leaf
+// cursor.
+bool TaskOrder::Cursor::descend(Stream& stream, std::size_t level) {
+  for (std::size_t l = level; l < stream.levels.size(); ++l) {
+    Level& lv = stream.levels[l];
+    const auto axis = at(lv.axis);
+    lv.outer_begin = stream.lo[axis];
+    lv.outer_end = stream.hi[axis];
+    lv.begin = lv.outer_begin;
+    lv.end = lv.begin + 1;
+    while (lv.end < lv.outer_end && lv.values[at(lv.end)] == lv.values[at(lv.begin)]) ++lv.end;
+    stream.lo[axis] = lv.begin;
+    stream.hi[axis] = lv.end;
+  }
+  for (std::size_t d = 0; d < stream.at.size(); ++d) {
+    stream.at[d] = stream.lo[d];
+    stream.coords[d] = stream.sorted[d][at(stream.at[d])];
+  }
+  return true;
+}
+
+bool TaskOrder::Cursor::advance(Stream& stream) {
+  for (std::size_t d = stream.at.size(); d-- > 0;) {
+    if (++stream.at[d] < stream.hi[d]) {
+      stream.coords[d] = stream.sorted[d][at(stream.at[d])];
+      return true;
+    }
+    stream.at[d] = stream.lo[d];
+    stream.coords[d] = stream.sorted[d][at(stream.at[d])];
+  }
+  for (std::size_t l = stream.levels.size(); l-- > 0;) {
+    Level& lv = stream.levels[l];
+    const auto axis = at(lv.axis);
+    if (lv.end < lv.outer_end) {
+      lv.begin = lv.end++;
+      while (lv.end < lv.outer_end && lv.values[at(lv.end)] == lv.values[at(lv.begin)]) ++lv.end;
+      stream.lo[axis] = lv.begin;
+      stream.hi[axis] = lv.end;
+      return descend(stream, l + 1);
+    }
+    stream.lo[axis] = lv.outer_begin;
+    stream.hi[axis] = lv.outer_end;
+  }
+  return false;
+}
+
+// Moves on to a task that no earlier alignment of the node places first.
+void TaskOrder::Cursor::settle(Stream& stream) {
+  const std::vector<Compiled>& all = order_->compiled_[at(stream.node)];
+  for (;;) {
+    const Position mine = all[at(stream.alignment)].at(stream.coords.data());
+    bool first = true;
+    for (std::size_t a = 0; a < all.size() && first; ++a) {
+      if (static_cast<std::int32_t>(a) == stream.alignment) continue;
+      const Position other = all[a].at(stream.coords.data());
+      first = other > mine || (other == mine && static_cast<std::int32_t>(a) > stream.alignment);
+    }
+    if (first) {
+      stream.position = mine;
+      return;
+    }
+    if (!advance(stream)) {
+      stream.done = true;
+      return;
+    }
+  }
+}
+
+bool TaskOrder::Cursor::before(std::int32_t a, std::int32_t b) const noexcept {
+  const Stream& x = streams_[at(a)];
+  const Stream& y = streams_[at(b)];
+  return x.position != y.position ? x.position < y.position : a < b;
+}
+
+void TaskOrder::Cursor::sift_down(std::size_t i) {
+  const std::int32_t moving = heap_[i];
+  const std::size_t size = heap_.size();
+  for (;;) {
+    std::size_t child = 2 * i + 1;
+    if (child >= size) break;
+    if (child + 1 < size && before(heap_[child + 1], heap_[child])) ++child;
+    if (!before(heap_[child], moving)) break;
+    heap_[i] = heap_[child];
+    i = child;
+  }
+  heap_[i] = moving;
+}
+
+bool TaskOrder::Cursor::next(Item& item, std::int64_t* coords) {
+  if (heap_.empty()) return false;
+  Stream& stream = streams_[at(heap_[0])];
+  item.node = stream.node;
+  item.position = stream.position;
+  for (std::size_t d = 0; d < stream.coords.size(); ++d) coords[d] = stream.coords[d];
+  item.block = order_->plan_->encode(stream.node, coords);
+  if (advance(stream)) {
+    settle(stream);
+  } else {
+    stream.done = true;
+  }
+  if (stream.done) {
+    heap_[0] = heap_.back();
+    heap_.pop_back();
+  }
+  if (!heap_.empty()) sift_down(0);
+  return true;
+}
+
+}  // namespace tessera::scheduler

@@ -1,0 +1,140 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "scheduler/plan/plan.hpp"
+
+// The one static total order over a plan's tasks. A task's position is a sum of per-axis table
+// entries, so it is known for any task without listing the others: tasks follow the blocks of the
+// results in C order, and everything a result block needs comes just before it (depth first). Every
+// branch that a streamed reduction opens adds an inner digit to the position, so that its inputs
+// come one after the other.
+//
+//   order of tasks: (position, node, block in the node's own enumeration)
+//
+// Next use, prefetch, eviction, placement and progress all read this order; execution may run ahead
+// of it in a bounded window and never redefines it.
+
+namespace tessera::scheduler {
+
+using Position = std::uint64_t;
+inline constexpr Position kNever = std::numeric_limits<Position>::max();
+
+class TaskOrder {
+ public:
+  explicit TaskOrder(const Plan& plan);
+
+  /// Position of a wanted task; kNever for one that nothing wants.
+  Position position(NodeIndex node, const std::int64_t* coords) const noexcept;
+  /// Smallest position of the tasks that read this block and come after (frontier, node) in the
+  /// order; kNever when there is none.
+  Position next_reader_after(SlotIndex slot, const std::int64_t* coords, Position frontier,
+                             NodeIndex node) const;
+  /// Number of the result block that a position belongs to: tasks of one tile are near each other.
+  std::uint64_t tile(Position position) const noexcept;
+  const Plan& plan() const noexcept { return *plan_; }
+
+  /// Walks the tasks in order. A cursor holds a few words for each node.
+  class Cursor;
+
+ private:
+  friend class Cursor;
+  using Table = std::shared_ptr<const std::vector<std::int32_t>>;
+  // One digit of an alignment: a constant, or a table over one task axis (null: the coordinate
+  // itself).
+  struct Digit {
+    int axis = -1;
+    std::int32_t constant = 0;
+    Table table;
+    std::int32_t at(std::int64_t coord) const noexcept {
+      return axis < 0 ? constant
+                      : (table ? (*table)[static_cast<std::size_t>(coord)]
+                               : static_cast<std::int32_t>(coord));
+    }
+  };
+  // One way in which a node's blocks lie along the sweep of a domain; a position is the smallest
+  // over all.
+  struct Alignment {
+    int domain = 0;
+    std::vector<Digit> digits;
+  };
+  struct Domain {
+    std::vector<std::int64_t> extents;  // of the sweep's digits, outermost first
+    std::size_t outer = 0;              // digits that number the result's blocks
+    Position base = 0;
+    std::vector<Position> weights;
+  };
+  // position = constant + sum over axes of weight(coord)
+  struct AxisWeight {
+    Position scale = 0;
+    std::vector<Position> table;  // used when not empty
+    Position at(std::int64_t coord) const noexcept {
+      return table.empty() ? scale * static_cast<Position>(coord)
+                           : table[static_cast<std::size_t>(coord)];
+    }
+  };
+  struct Compiled {
+    Position constant = 0;
+    std::vector<AxisWeight> axes;
+    Position at(const std::int64_t* coords) const noexcept;
+  };
+
+  void align_roots(std::vector<std::vector<Alignment>>& alignments);
+  void align_inputs(NodeIndex node, std::vector<std::vector<Alignment>>& alignments);
+  int inner_digit(int domain, std::int64_t extent, const std::vector<Alignment>& reader);
+  static void add_alignment(std::vector<Alignment>& list, Alignment alignment,
+                            const std::vector<Domain>& domains,
+                            const std::vector<std::int64_t>& counts);
+  void compile(std::vector<std::vector<Alignment>>& alignments);
+
+  const Plan* plan_;
+  std::vector<Domain> domains_;
+  std::vector<std::vector<Alignment>> alignments_;
+  std::vector<std::vector<Compiled>> compiled_;
+};
+
+class TaskOrder::Cursor {
+ public:
+  explicit Cursor(const TaskOrder& order);
+  struct Item {
+    NodeIndex node;
+    std::int64_t block;
+    Position position;
+  };
+  /// The next task, or false after the last one. `coords` receives its coordinates.
+  bool next(Item& item, std::int64_t* coords);
+
+ private:
+  // Enumerates one alignment of one node by increasing position.
+  struct Level {
+    int axis;
+    std::vector<std::int32_t> values;  // digit of the k-th coordinate in the axis's sorted list
+    std::int64_t begin = 0, end = 0, outer_begin = 0, outer_end = 0;
+  };
+  struct Stream {
+    NodeIndex node;
+    std::int32_t alignment;
+    std::vector<std::vector<std::int32_t>>
+        sorted;  // per axis: wanted coordinates by their digits; empty: 0..n-1
+    std::vector<Level> levels;
+    std::vector<std::int64_t> lo, hi, at;  // per axis: current leaf range and place in it
+    std::vector<std::int64_t> coords;
+    Position position = 0;
+    bool done = false;
+  };
+  void open(NodeIndex node, std::int32_t alignment);
+  static bool descend(Stream& stream, std::size_t level);
+  static bool advance(Stream& stream);
+  void settle(Stream& stream);
+  bool before(std::int32_t a, std::int32_t b) const noexcept;
+  void sift_down(std::size_t i);
+
+  const TaskOrder* order_;
+  std::vector<Stream> streams_;
+  std::vector<std::int32_t> heap_;
+};
+
+}  // namespace tessera::scheduler

@@ -1,0 +1,294 @@
+#include "tessera/session.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <mutex>
+#include <ostream>
+
+#include "array/node.hpp"
+#include "core/environment.hpp"
+#include "core/text.hpp"
+#include "core/trace.hpp"
+#include "device/device_spec.hpp"
+#include "device/host_devices.hpp"
+#include "kernels/registry.hpp"
+#include "scheduler/executor/host_driver.hpp"
+#include "scheduler/executor/modelled_run.hpp"
+#include "scheduler/plan/explain.hpp"
+#include "scheduler/plan/lower.hpp"
+#include "tessera/error.hpp"
+
+namespace tessera {
+
+namespace {
+
+using scheduler::Goal;
+using scheduler::ResidentArray;
+
+// Shares of the free memory that the devices and the tier below them take by default: the rest is for the
+// results that callers copy out and for everything else on the machine.
+constexpr double kDeviceShare = 0.65;
+constexpr double kHostShare = 0.10;
+constexpr double kDiskShare = 0.50;
+
+std::size_t share(double part, std::size_t bytes) { return static_cast<std::size_t>(part * static_cast<double>(bytes)); }
+
+std::size_t default_disk_budget(const std::string& folder) {
+  std::error_code error;
+  const auto space = std::filesystem::space(folder.empty() ? device::default_spill_folder() : folder, error);
+  return error ? 0 : share(kDiskShare, space.available);
+}
+
+device::HostDevicesOptions device_options(const SessionOptions& options) {
+  const core::Environment& env = core::environment();
+  const std::vector<device::DeviceId> ids = device::parse_devices(options.devices.empty() ? env.devices : options.devices);
+  const std::size_t free = core::available_memory_bytes();
+  device::HostDevicesOptions out;
+  out.count = static_cast<int>(ids.size());
+  out.device_budget_bytes = options.device_memory_bytes.value_or(
+      env.device_memory.value_or(share(kDeviceShare, free) / static_cast<std::size_t>(std::max(1, out.count))));
+  out.host_budget_bytes = options.host_memory_bytes.value_or(env.host_memory.value_or(share(kHostShare, free)));
+  out.spill_folder = options.spill_dir.empty() ? env.spill_dir : options.spill_dir;
+  out.disk_budget_bytes = options.disk_memory_bytes.value_or(env.disk_memory.value_or(default_disk_budget(out.spill_folder)));
+  out.workers = options.workers > 0 ? options.workers : env.workers.value_or(core::available_cores());
+  return out;
+}
+
+std::shared_ptr<std::byte> result_memory(std::size_t bytes) {
+  void* memory = std::aligned_alloc(256, (std::max<std::size_t>(bytes, 1) + 255) / 256 * 256);
+  if (memory == nullptr) {
+    throw OutOfMemory(core::text("[compute] the result must fit in host memory; got ", format_bytes(bytes), "; try persist() or save()"),
+                      bytes, core::available_memory_bytes(), bytes);
+  }
+  return {static_cast<std::byte*>(memory), [](std::byte* p) { std::free(p); }};
+}
+
+RunReport report_of(const scheduler::RunCounters& c, double seconds) {
+  RunReport out;
+  out.seconds = seconds;
+  out.tasks = c.tasks;
+  out.recomputed_tasks = c.recomputed;
+  out.device_to_device_bytes = c.device_to_device_bytes;
+  out.to_host_bytes = c.to_host_bytes;
+  out.from_host_bytes = c.from_host_bytes;
+  out.to_disk_bytes = c.to_disk_bytes;
+  out.from_disk_bytes = c.from_disk_bytes;
+  out.dropped_bytes = c.dropped_bytes;
+  out.peak_device_bytes = c.peak_bytes;
+  out.peak_host_bytes = c.peak_host_bytes;
+  out.peak_disk_bytes = c.peak_disk_bytes;
+  out.peak_state_bytes = c.peak_state_bytes;
+  return out;
+}
+
+thread_local Session* current_session = nullptr;
+
+}  // namespace
+
+struct Session::Impl {
+  explicit Impl(const SessionOptions& o)
+      : options(o), devices(std::make_shared<device::HostDevices>(device_options(o))) {
+    const core::Environment& env = core::environment();
+    fuse = o.fuse.value_or(env.fuse);
+    window = env.window;
+    if (!env.trace.empty()) trace = std::make_unique<core::Trace>(env.trace);
+  }
+
+  scheduler::Lowered plan(const std::vector<Goal>& goals, bool with_bystanders) const {
+    scheduler::LowerOptions lower;
+    lower.fuse = fuse;
+    lower.registry = &kernels::host_registry();
+    if (with_bystanders) {
+      for (const std::shared_ptr<ResidentArray>& array : living()) lower.bystanders.push_back({array, array->size()});
+    }
+    return scheduler::lower(goals, lower);
+  }
+
+  std::vector<std::shared_ptr<ResidentArray>> living() const {
+    std::vector<std::shared_ptr<ResidentArray>> out;
+    for (const std::weak_ptr<ResidentArray>& weak : residents) {
+      if (auto array = weak.lock()) out.push_back(std::move(array));
+    }
+    return out;
+  }
+
+  scheduler::HostRunResult run(const std::vector<Goal>& goals, const RunOptions& run_options, std::vector<scheduler::SlotIndex>& kept) {
+    const auto begin = std::chrono::steady_clock::now();
+    std::erase_if(residents, [](const auto& weak) { return weak.expired(); });
+    const scheduler::Lowered lowered = plan(goals, true);
+    const scheduler::TaskOrder order(lowered.plan);
+    scheduler::HostRunOptions host;
+    host.devices = devices;
+    host.registry = &kernels::host_registry();
+    for (const auto& [blocks, slot] : lowered.residents) {
+      host.residents.push_back({slot, std::static_pointer_cast<ResidentArray>(blocks)});
+    }
+    host.window = window;
+    host.stop = run_options.stop;
+    host.progress = run_options.progress;
+    host.trace = trace.get();
+    host.shuffle_seed = options.shuffle_seed.value_or(0);
+    scheduler::HostRunResult result = scheduler::run_on_host(order, host);
+    kept = lowered.kept;
+    last = report_of(result.counters, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    return result;
+  }
+
+  SessionOptions options;
+  std::shared_ptr<device::HostDevices> devices;
+  bool fuse = true;
+  std::uint32_t window = 4096;
+  std::unique_ptr<core::Trace> trace;
+  mutable std::mutex mutex;
+  std::vector<std::weak_ptr<ResidentArray>> residents;
+  RunReport last;
+};
+
+Session::Session(const SessionOptions& options) : impl_(std::make_unique<Impl>(options)) {}
+Session::~Session() {
+  if (impl_ == nullptr || impl_->trace == nullptr) return;
+  try {
+    impl_->trace->close();
+  } catch (const Error& e) {
+    core::log(core::LogLevel::kError, e.what());
+  }
+}
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+
+Session& Session::current() {
+  if (current_session != nullptr) return *current_session;
+  static Session session;
+  return session;
+}
+
+std::vector<HostArray> Session::compute(const std::vector<Array>& arrays, const RunOptions& options) {
+  std::lock_guard lock(impl_->mutex);
+  std::vector<Goal> goals;
+  std::vector<HostArray> out;
+  for (const Array& array : arrays) {
+    auto memory = result_memory(array.nbytes());
+    out.emplace_back(array.shape(), array.dtype(), memory);
+    goals.push_back({array, Goal::Kind::kDeliver, memory});
+  }
+  std::vector<scheduler::SlotIndex> kept;
+  impl_->run(goals, options, kept);
+  return out;
+}
+
+std::future<std::vector<HostArray>> Session::compute_async(std::vector<Array> arrays, RunOptions options) {
+  return std::async(std::launch::async, [this, arrays = std::move(arrays), options = std::move(options)] {
+    return compute(arrays, options);
+  });
+}
+
+std::vector<Array> Session::persist(const std::vector<Array>& arrays, const RunOptions& options) {
+  std::lock_guard lock(impl_->mutex);
+  std::vector<Goal> goals;
+  for (const Array& array : arrays) {
+    if (!std::holds_alternative<array::Resident>(array.node()->attributes)) goals.push_back({array, Goal::Kind::kKeep, nullptr});
+  }
+  std::vector<scheduler::SlotIndex> kept;
+  scheduler::HostRunResult result;
+  if (!goals.empty()) result = impl_->run(goals, options, kept);
+  std::vector<Array> out;
+  std::size_t next = 0;
+  for (const Array& array : arrays) {
+    if (std::holds_alternative<array::Resident>(array.node()->attributes)) {
+      out.push_back(array);
+      continue;
+    }
+    const scheduler::SlotIndex slot = kept[next++];
+    const auto it = std::find_if(result.arrays.begin(), result.arrays.end(), [&](const auto& r) { return r.slot == slot; });
+    impl_->residents.push_back(it->array);
+    out.push_back(array::make_array("persist", array::Resident{it->array}, {}, array.dtype(), array.chunks(),
+                                    std::source_location::current()));
+  }
+  return out;
+}
+
+RunReport Session::last_run() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->last;
+}
+
+std::string Session::explain(const std::vector<Array>& arrays) const {
+  std::lock_guard lock(impl_->mutex);
+  std::vector<Goal> goals;
+  for (const Array& array : arrays) goals.push_back({array, Goal::Kind::kKeep, nullptr});
+  return scheduler::explain(impl_->plan(goals, false).plan);
+}
+
+std::size_t Session::resident_bytes() const {
+  std::lock_guard lock(impl_->mutex);
+  std::size_t total = 0;
+  for (const auto& array : impl_->living()) total += array->size_bytes();
+  return total;
+}
+
+std::string Session::describe() const {
+  std::string out;
+  for (const device::Device& device : impl_->devices->devices()) {
+    out += core::text(device::to_string(device.id), ": ", format_bytes(device.pool->limit_bytes()), "\n");
+  }
+  return out + core::text("host tier: ", format_bytes(impl_->devices->host_tier().limit_bytes()), "\nworkers: ",
+                          impl_->devices->workers(), "\n");
+}
+
+SessionScope::SessionScope(Session& session) : previous_(current_session) { current_session = &session; }
+SessionScope::~SessionScope() { current_session = previous_; }
+
+std::vector<HostArray> compute(const std::vector<Array>& arrays, const RunOptions& options) {
+  return Session::current().compute(arrays, options);
+}
+std::future<std::vector<HostArray>> compute_async(std::vector<Array> arrays, RunOptions options) {
+  return Session::current().compute_async(std::move(arrays), std::move(options));
+}
+std::vector<Array> persist(const std::vector<Array>& arrays, const RunOptions& options) {
+  return Session::current().persist(arrays, options);
+}
+
+SimulationReport simulate(const std::vector<Array>& arrays, const SimulationOptions& options) {
+  std::vector<Goal> goals;
+  for (const Array& array : arrays) goals.push_back({array, Goal::Kind::kKeep, nullptr});
+  scheduler::LowerOptions lower;
+  lower.fuse = options.fuse;
+  const scheduler::Lowered lowered = scheduler::lower(goals, lower);
+  const scheduler::TaskOrder order(lowered.plan);
+  scheduler::DispatcherOptions devices;
+  for (int d = 0; d < options.devices; ++d) {
+    devices.devices.push_back({options.device_memory_bytes, 4, core::text("null:", d)});
+  }
+  devices.host_budget_bytes = options.host_memory_bytes;
+  devices.disk_budget_bytes = options.disk_memory_bytes;
+  scheduler::ModelledOptions modelled;
+  modelled.model = {options.memory_bytes_per_s, options.flops_per_s,      options.link_bytes_per_s,
+                    options.host_bytes_per_s,   options.disk_bytes_per_s, options.task_overhead_s};
+  modelled.critical_path = true;
+  const scheduler::ModelledReport run = scheduler::run_modelled(order, devices, modelled);
+  SimulationReport out;
+  out.seconds = run.seconds;
+  out.critical_path_seconds = run.critical_path_seconds;
+  out.busy_seconds = run.busy_seconds;
+  out.tasks = run.counters.tasks;
+  out.device_to_device_bytes = run.counters.device_to_device_bytes;
+  out.spilled_bytes = run.counters.to_host_bytes + run.counters.to_disk_bytes;
+  out.peak_device_bytes = run.counters.peak_bytes;
+  return out;
+}
+
+HostArray Array::compute() const { return Session::current().compute({*this})[0]; }
+Array Array::persist() const { return Session::current().persist({*this})[0]; }
+std::string Array::explain() const { return Session::current().explain({*this}); }
+
+std::ostream& operator<<(std::ostream& out, const Array& array) {
+  scheduler::LowerOptions lower;
+  const scheduler::Lowered lowered = scheduler::lower({{array, Goal::Kind::kKeep, nullptr}}, lower);
+  return out << "Array<" << array.node()->name << ", shape=" << to_string(array.shape()) << ", dtype=" << array.dtype()
+             << ", chunks=" << array.chunks() << ", " << format_bytes(array.nbytes()) << ", " << lowered.plan.total_tasks()
+             << " tasks>";
+}
+
+}  // namespace tessera

@@ -1,0 +1,123 @@
+# Sourced by the other scripts: sets `root`, `jobs` and the compiler cache, installs what
+# scripts/packages.txt names and this machine lacks, and says which devices the build is for. Says
+# nothing about what is already there.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+say() { printf 'tessera: %s\n' "$*" >&2; }
+stop() {
+  say "$*"
+  exit 1
+}
+
+# A compile job takes up to 2 GiB.
+jobs=$(nproc)
+memory_jobs=$(awk '/^MemAvailable:/ { print int($2 / 2097152) }' /proc/meminfo 2>/dev/null || true)
+if [ -n "$memory_jobs" ] && [ "$memory_jobs" -lt "$jobs" ]; then
+  jobs=$((memory_jobs > 0 ? memory_jobs : 1))
+fi
+
+# Checkouts in different folders share the cache's entries.
+export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
+[ -w "${HOME:-/nonexistent}" ] || export CCACHE_DIR=${CCACHE_DIR:-$root/build/ccache}
+
+has_package() {
+  local status
+  status=$(dpkg-query -W -f '${Status}' "$1" 2>/dev/null) && [ "$status" = "install ok installed" ]
+}
+
+# Fills needed and wanted with the packages that are missing.
+find_missing_packages() {
+  local package command
+  needed=() wanted=()
+  while read -r package command; do
+    case $package in '' | '#'*) continue ;; esac
+    if [ -n "$command" ] && command -v "$command" >/dev/null; then continue; fi
+    if has_package "${package#\?}"; then continue; fi
+    case $package in
+      '?'*) wanted+=("${package#\?}") ;;
+      *) needed+=("$package") ;;
+    esac
+  done <"$root/scripts/packages.txt"
+}
+
+apt() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" >/dev/null
+}
+
+install_packages() {
+  local needed wanted as_root=()
+  if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+    say "no apt-get here; what scripts/packages.txt names must come from elsewhere (cmake says what it misses)"
+    return
+  fi
+  find_missing_packages
+  [ $((${#needed[@]} + ${#wanted[@]})) -gt 0 ] || return 0
+  if [ "$(id -u)" -ne 0 ]; then
+    if command -v sudo >/dev/null && { sudo -n true 2>/dev/null || { [ -t 0 ] && sudo true; }; }; then
+      as_root=(sudo)
+    elif [ ${#needed[@]} -gt 0 ]; then
+      say "packages are missing and neither root nor sudo is at hand; have them installed and call again:"
+      printf 'apt-get install %s\n' "$(echo "${needed[@]}" "${wanted[@]}")"
+      exit 1
+    else
+      say "going on without ${wanted[*]}"
+      return
+    fi
+  fi
+  say "installing $(echo "${needed[@]}" "${wanted[@]}")"
+  apt update || say "apt-get update failed; trying with the lists at hand"
+  if ! apt install -y --no-install-recommends "${needed[@]}" "${wanted[@]}"; then
+    # One package that cannot be had must not take the others with it.
+    [ ${#needed[@]} -eq 0 ] || apt install -y --no-install-recommends "${needed[@]}" ||
+      stop "these packages could not be installed: ${needed[*]}"
+    local package
+    for package in "${wanted[@]}"; do
+      apt install -y --no-install-recommends "$package" || say "going on without $package"
+    done
+  fi
+}
+
+check_versions() {
+  local version
+  version=$(cmake --version | awk 'NR == 1 { print $3 }')
+  printf '3.25\n%s\n' "$version" | sort -V -C || stop "cmake 3.25 or newer is needed; got $version; try Debian 12 or Ubuntu 24.04"
+  version=$("${CXX:-g++}" -dumpversion)
+  [ "${version%%.*}" -ge 12 ] || stop "g++ 12 or newer is needed; got $version; try CXX=g++-12"
+}
+
+# One line on what the build runs on.
+describe_devices() {
+  local nvcc toolkit gpu
+  nvcc=$(command -v nvcc || { [ -x /usr/local/cuda/bin/nvcc ] && echo /usr/local/cuda/bin/nvcc; } || true)
+  toolkit="no CUDA toolkit"
+  [ -z "$nvcc" ] || toolkit="CUDA toolkit $("$nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')"
+  gpu="no GPU"
+  if command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then
+    gpu="$(nvidia-smi -L | grep -c '^GPU') GPU(s)"
+  fi
+  say "host build on $(nproc) cores ($toolkit, $gpu); CUDA backend: not in this build"
+}
+
+# configure <preset>: quiet unless it fails.
+configure() {
+  local log
+  log=$(mktemp)
+  if ! (cd "$root" && cmake --preset "$1") >"$log" 2>&1; then
+    cat "$log" >&2
+    rm -f "$log"
+    stop "cmake --preset $1 failed"
+  fi
+  grep -A4 -i warning "$log" >&2 || true
+  rm -f "$log"
+}
+
+# build <preset> [arguments of cmake --build...]
+build() {
+  (cd "$root" && NINJA_STATUS='[%f/%t] ' cmake --build --preset "$1" -j "$jobs" "${@:2}") >&2
+}
+
+install_packages
+check_versions

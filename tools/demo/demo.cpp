@@ -1,0 +1,24 @@
+#include "tools/demo/demo.hpp"
+
+#include <cstdio>
+
+#include "core/file_system.hpp"
+#include "tools/demo/parts.hpp"
+
+namespace tessera::demo {
+
+int run(const Options& options) {
+  core::posix_file_system().make_directories(options.output, "demo");
+  std::printf("measuring what this machine reaches ...\n");
+  std::fflush(stdout);
+  Report report(measure_ceilings());
+  run_pile(options, report);
+  run_expressions(options, report);
+  report.print();
+  std::printf("%s; pictures and arrays: %s\n",
+              report.all_right() ? "every result agrees with its check" : "A CHECK FAILED",
+              options.output.c_str());
+  return report.all_right() ? 0 : 1;
+}
+
+}  // namespace tessera::demo

@@ -1,0 +1,37 @@
+#include <CLI/CLI.hpp>
+#include <exception>
+#include <iostream>
+
+#include "tessera/version.hpp"
+#include "tools/demo/demo.hpp"
+#include "tools/info.hpp"
+
+int main(int argc, char** argv) {
+  CLI::App app{"Chunked arrays larger than memory, evaluated lazily."};
+  app.name("tessera");
+  app.set_version_flag("--version", "tessera " TESSERA_VERSION_STRING);
+  app.require_subcommand(1);
+
+  const CLI::App* info = app.add_subcommand(
+      "info", "Print devices, memory budgets, numeric profile, features and configuration");
+
+  tessera::demo::Options options;
+  CLI::App* demo = app.add_subcommand(
+      "demo", "Run expressions on files and on random matrices, and check every result");
+  demo->add_option("path", options.path,
+                   "NetCDF file, folder or pattern; default: a synthetic ocean, written first");
+  demo->add_option("--variable", options.variable,
+                   "Variable to read; default: the largest one with a time axis");
+  demo->add_option("--output", options.output, "Folder for pictures and .npy files")
+      ->capture_default_str();
+  demo->add_flag("--quick", options.quick, "Sizes that take about a second each");
+
+  CLI11_PARSE(app, argc, argv);
+  try {
+    if (info->parsed()) return tessera::print_info(std::cout);
+    return tessera::demo::run(options);
+  } catch (const std::exception& error) {
+    std::cerr << "tessera: " << error.what() << '\n';
+    return 1;
+  }
+}
