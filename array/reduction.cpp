@@ -1,6 +1,6 @@
 #include "tessera/reduction.hpp"
 
-#include <string>
+#include <algorithm>
 
 #include "array/node.hpp"
 #include "array/refuse.hpp"
@@ -40,6 +40,10 @@ Array reduce(ReduceOp op, const Array& x, const Axes& axis, bool keepdims, doubl
              const std::source_location& where) {
   const std::vector<bool> axes = array::normalize_axes(axis, x.ndim(), name_of(op));
   const DType dtype = core::reduced_dtype(op, x.dtype());
+  if (std::find(axes.begin(), axes.end(), true) == axes.end()) {
+    // Over no axis at all every element is reduced alone: over an axis of its own.
+    return reduce(op, expand_dims(x, -1, where), -1, false, ddof, where);
+  }
   check_not_empty(op, x, axes);
   std::vector<AxisChunks> cuts = x.chunks().axes();
   for (std::size_t i = 0; i < axes.size(); ++i) {

@@ -93,7 +93,7 @@ Cut cut_group(const Array& x, const Shape& to, const Group& group) {
           AxisChunks::regular(to[group.to_begin], units * to_rows)};
 }
 
-// Both shapes without extents of 0 and 1, and different.
+// Every group cut along its first axes, one output block from each input block.
 Array reshape_blocks(const Array& x, const Shape& shape, const std::source_location& where) {
   std::vector<AxisChunks> from_axes;
   std::vector<AxisChunks> to_axes;
@@ -115,6 +115,108 @@ Array reshape_blocks(const Array& x, const Shape& shape, const std::source_locat
   return array::make_block_array("reshape", std::make_shared<array::ReshapeAttributes>(), {input},
                                  {std::move(reads)}, x.dtype(), ChunkGrid(std::move(to_axes)),
                                  where);
+}
+
+// The group is at most this many rows where they are copied one by one.
+constexpr std::int64_t kRows = 64;
+
+// Whether blocks of whole rows of a group would be far larger than x's own.
+bool too_long(const Array& x, const Shape& to, const Group& group) {
+  if (group.same()) return false;
+  const std::int64_t unit = std::lcm(product(x.shape(), group.from_begin + 1, group.from_end),
+                                     product(to, group.to_begin + 1, group.to_end));
+  std::int64_t block = 1;
+  for (std::size_t i = group.from_begin; i < group.from_end; ++i) {
+    block *= x.chunks().axis(static_cast<int>(i)).max_size();
+  }
+  return unit > 2 * block &&
+         unit > static_cast<std::int64_t>(array::kBlockBytes / itemsize(x.dtype()));
+}
+
+// Axes `axis` and `axis + 1` of x joined into one, row by row, cut as x's rows are.
+Array joined_rows(const Array& x, std::size_t axis, const std::source_location& where) {
+  const std::int64_t rows = x.shape()[axis];
+  const std::int64_t inner = x.shape()[axis + 1];
+  const int own = static_cast<int>(axis);
+  Shape shape = x.shape();
+  shape.erase(shape.begin() + own);
+  shape[axis] = rows * inner;
+  std::vector<AxisChunks> cuts = x.chunks().axes();
+  std::vector<std::int64_t> sizes;
+  std::vector<array::Assemble::Part> parts;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (const std::int64_t size : cuts[axis + 1].extents()) sizes.push_back(size);
+    array::Assemble::Part part{array::identity_read(x.ndim()), Shape(shape.size(), 0), shape};
+    for (array::AxisRead& read : part.read) read.axis -= read.axis > own ? 1 : 0;
+    part.read[axis] = {-1, r, 1};
+    part.read[axis + 1].offset = -r * inner;
+    part.lo[axis] = r * inner;
+    part.hi[axis] = (r + 1) * inner;
+    parts.push_back(std::move(part));
+  }
+  cuts.erase(cuts.begin() + own);
+  cuts[axis] = AxisChunks::of(std::move(sizes));
+  std::vector<Array> inputs(parts.size(), x);
+  return array::make_assemble("reshape", std::move(parts), std::move(inputs), std::nullopt,
+                              x.dtype(), ChunkGrid(std::move(cuts)), where);
+}
+
+// Axis `axis` of x cut into `rows` rows, each in chunks as long as x's longest.
+Array split_rows(const Array& x, std::size_t axis, std::int64_t rows,
+                 const std::source_location& where) {
+  const std::int64_t inner = x.shape()[axis] / rows;
+  const int own = static_cast<int>(axis);
+  Shape shape = x.shape();
+  shape[axis] = rows;
+  shape.insert(shape.begin() + own + 1, inner);
+  std::vector<AxisChunks> cuts = x.chunks().axes();
+  const std::int64_t chunk = cuts[axis].max_size();
+  cuts[axis] = AxisChunks::regular(rows, 1);
+  cuts.insert(cuts.begin() + own + 1, AxisChunks::regular(inner, chunk));
+  std::vector<array::Assemble::Part> parts;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    array::Assemble::Part part{array::identity_read(x.ndim()), Shape(shape.size(), 0), shape};
+    for (array::AxisRead& read : part.read) read.axis += read.axis >= own ? 1 : 0;
+    part.read[axis].offset = r * inner;
+    part.lo[axis] = r;
+    part.hi[axis] = r + 1;
+    parts.push_back(std::move(part));
+  }
+  std::vector<Array> inputs(parts.size(), x);
+  return array::make_assemble("reshape", std::move(parts), std::move(inputs), std::nullopt,
+                              x.dtype(), ChunkGrid(std::move(cuts)), where);
+}
+
+// The shape with axes [begin, end) replaced by one.
+Shape merged(const Shape& shape, std::size_t begin, std::size_t end) {
+  Shape out(shape.begin(), shape.begin() + static_cast<std::ptrdiff_t>(begin));
+  out.push_back(product(shape, begin, end));
+  out.insert(out.end(), shape.begin() + static_cast<std::ptrdiff_t>(end), shape.end());
+  return out;
+}
+
+// Both shapes without extents of 0 and 1. Groups whose rows would make blocks too long go through
+// the flat axis and, where they are few, row by row.
+Array reshape_dense(const Array& x, const Shape& to, const std::source_location& where) {
+  if (x.shape() == to) return x;
+  for (const Group& group : groups_of(x.shape(), to)) {
+    if (!too_long(x, to, group)) continue;
+    const std::size_t from_rank = group.from_end - group.from_begin;
+    const std::size_t to_rank = group.to_end - group.to_begin;
+    if (from_rank > 1 && to_rank > 1) {
+      const Shape flat = merged(x.shape(), group.from_begin, group.from_end);
+      return reshape_dense(reshape_dense(x, flat, where), to, where);
+    }
+    if (to_rank == 1 && x.shape()[group.from_begin] <= kRows) {
+      const Shape rows = merged(x.shape(), group.from_begin + 1, group.from_end);
+      const Array y = reshape_dense(x, rows, where);
+      return reshape_dense(joined_rows(y, group.from_begin, where), to, where);
+    }
+    if (from_rank == 1 && to[group.to_begin] <= kRows) {
+      return reshape_dense(split_rows(x, group.from_begin, to[group.to_begin], where), to, where);
+    }
+  }
+  return reshape_blocks(x, to, where);
 }
 
 // A shape that differs from x's by axes of extent 1 alone.
@@ -168,7 +270,7 @@ Array reshape(const Array& x, const Shape& shape, std::source_location where) {
   const Shape from = without_ones(x.shape());
   const Shape to = without_ones(wanted);
   const Array dense = with_ones(x, from, where);
-  return with_ones(from == to ? dense : reshape_blocks(dense, to, where), wanted, where);
+  return with_ones(reshape_dense(dense, to, where), wanted, where);
 }
 
 Array ravel(const Array& x, std::source_location where) { return reshape(x, {-1}, where); }

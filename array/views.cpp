@@ -185,31 +185,6 @@ Array flip(const Array& x, const Axes& axis, std::source_location where) {
   return array::make_view("flip", x, std::move(read), x.shape(), where);
 }
 
-Array diagonal(const Array& x, const DiagonalOptions& options, std::source_location where) {
-  const int a = array::normalize_axis(options.axis1, x.ndim(), "diagonal");
-  const int b = array::normalize_axis(options.axis2, x.ndim(), "diagonal");
-  if (a == b) {
-    refuse("diagonal", "the two axes must differ; got ", options.axis1, " and ", options.axis2);
-  }
-  const std::int64_t down = std::max<std::int64_t>(0, -options.offset);
-  const std::int64_t right = std::max<std::int64_t>(0, options.offset);
-  const std::int64_t extent =
-      std::max<std::int64_t>(0, std::min(x.shape()[static_cast<std::size_t>(a)] - down,
-                                         x.shape()[static_cast<std::size_t>(b)] - right));
-  AffineRead read;
-  Shape shape;
-  for (int i = 0; i < x.ndim(); ++i) {
-    if (i == a || i == b) {
-      read.push_back({x.ndim() - 2, i == a ? down : right, 1});
-    } else {
-      read.push_back({static_cast<int>(shape.size()), 0, 1});
-      shape.push_back(x.shape()[static_cast<std::size_t>(i)]);
-    }
-  }
-  shape.push_back(extent);
-  return array::make_view("diagonal", x, std::move(read), std::move(shape), where);
-}
-
 std::vector<Array> unstack(const Array& x, int axis, std::source_location where) {
   const int at = array::normalize_axis(axis, x.ndim(), "unstack");
   std::vector<bool> dropped(x.shape().size(), false);

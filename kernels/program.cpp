@@ -16,10 +16,14 @@ std::string exact(T value) {
 
 std::string constant_text(const Scalar& value, DType dtype) {
   switch (kind(dtype)) {
-    case DTypeKind::kBool: return value.to<bool>() ? "true" : "false";
-    case DTypeKind::kSignedInteger: return exact(value.to<std::int64_t>());
-    case DTypeKind::kUnsignedInteger: return exact(value.to<std::uint64_t>());
-    case DTypeKind::kFloating: return exact(value.to<double>());
+    case DTypeKind::kBool:
+      return value.to<bool>() ? "true" : "false";
+    case DTypeKind::kSignedInteger:
+      return exact(value.to<std::int64_t>());
+    case DTypeKind::kUnsignedInteger:
+      return exact(value.to<std::uint64_t>());
+    case DTypeKind::kFloating:
+      return exact(value.to<double>());
     case DTypeKind::kComplex: {
       const auto number = value.to<std::complex<double>>();
       return "(" + exact(number.real()) + ", " + exact(number.imag()) + ")";
@@ -30,10 +34,14 @@ std::string constant_text(const Scalar& value, DType dtype) {
 
 std::string_view name(Distribution distribution) {
   switch (distribution) {
-    case Distribution::kUniform: return "uniform";
-    case Distribution::kNormal: return "normal";
-    case Distribution::kExponential: return "exponential";
-    case Distribution::kIntegers: return "integers";
+    case Distribution::kUniform:
+      return "uniform";
+    case Distribution::kNormal:
+      return "normal";
+    case Distribution::kExponential:
+      return "exponential";
+    case Distribution::kIntegers:
+      return "integers";
   }
   return "unknown";
 }
@@ -68,11 +76,16 @@ std::string op_text(const Instr& instr) {
 
 std::string instr_text(const Instr& instr) {
   switch (instr.kind) {
-    case InstrKind::kLoad: return "load " + std::to_string(instr.slot);
-    case InstrKind::kConstant: return "constant " + constant_text(instr.constant, instr.dtype);
-    case InstrKind::kIndex: return "index " + std::to_string(instr.slot);
-    case InstrKind::kRandom: return random_text(instr.random) + " at " + value_text(instr.args[0]);
-    case InstrKind::kOp: return op_text(instr);
+    case InstrKind::kLoad:
+      return "load " + std::to_string(instr.slot);
+    case InstrKind::kConstant:
+      return "constant " + constant_text(instr.constant, instr.dtype);
+    case InstrKind::kIndex:
+      return "index " + std::to_string(instr.slot);
+    case InstrKind::kRandom:
+      return random_text(instr.random) + " at " + value_text(instr.args[0]);
+    case InstrKind::kOp:
+      return op_text(instr);
   }
   return {};
 }

@@ -19,7 +19,7 @@ ROOMS = {
     "core": {},
     "array": {"core": ANY},
     "device": {"core": ANY},
-    "kernels": {"core": ANY, "device": TOP, "array": r"attributes[^/]*\.hpp"},
+    "kernels": {"core": ANY, "device": TOP, "array": r"[^/]*attributes[^/]*\.hpp"},
     "comm": {"core": ANY, "device": TOP},
     "io": {"core": ANY, "device": TOP},
     "scheduler": {"core": ANY, "array": ANY, "device": TOP, "kernels": TOP, "comm": TOP, "io": TOP},

@@ -53,7 +53,7 @@ struct OpenOptions {
   std::optional<Chunks> chunks = std::nullopt;
   /// The dimension along which files follow one another. Empty: the unlimited one, else the one
   /// with dates, else the first.
-  std::string dimension;
+  std::string dimension = {};
 };
 /// A variable of a NetCDF file, of all *.nc files of a folder, or of the files that match a pattern
 /// ("ocean/*.nc"), joined along one dimension. Missing values become NaN, packed ones are scaled

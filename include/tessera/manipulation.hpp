@@ -13,7 +13,7 @@
 
 namespace tessera {
 
-// Views ------------------------------------------------------------------------------------------
+// Views.
 /// Axes in the order of `axes`, or reversed when none are given. A view.
 TESSERA_EXPORT Array transpose(const Array& x, const std::optional<std::vector<int>>& axes = {},
                                std::source_location where = std::source_location::current());
@@ -46,14 +46,6 @@ TESSERA_EXPORT std::vector<Array> broadcast_arrays(
 TESSERA_EXPORT Array flip(const Array& x, const Axes& axis = {},
                           std::source_location where = std::source_location::current());
 
-struct DiagonalOptions {
-  std::int64_t offset = 0;  ///< positive: above the main diagonal
-  int axis1 = 0;
-  int axis2 = 1;
-};
-/// The elements x[.., i, .., i + offset, ..], on a last axis of the result. A view.
-TESSERA_EXPORT Array diagonal(const Array& x, const DiagonalOptions& options = {},
-                              std::source_location where = std::source_location::current());
 /// The arrays along `axis`, each without it. Views.
 TESSERA_EXPORT std::vector<Array> unstack(
     const Array& x, int axis = 0, std::source_location where = std::source_location::current());
@@ -66,8 +58,7 @@ TESSERA_EXPORT std::vector<Array> split(
     const Array& x, const std::vector<std::int64_t>& positions, int axis = 0,
     std::source_location where = std::source_location::current());
 
-// Joining and repeating
-// ----------------------------------------------------------------------------
+// Joining and repeating.
 /// The arrays one after the other along an existing axis; nullopt: all flattened first. The
 /// promoted dtype; chunks along the axis are those of the arrays, other axes are cut as finely as
 /// any array.
@@ -116,11 +107,21 @@ struct PadOptions {
 TESSERA_EXPORT Array pad(const Array& x, const PadWidths& widths, const PadOptions& options = {},
                          std::source_location where = std::source_location::current());
 
-// Shape and chunks
-// -----------------------------------------------------------------------------------
+struct DiagonalOptions {
+  std::int64_t offset = 0;  ///< positive: above the main diagonal
+  int axis1 = 0;
+  int axis2 = 1;
+};
+/// The elements x[.., i, .., i + offset, ..], on a last axis of the result. Only blocks
+/// that the diagonal crosses are read.
+TESSERA_EXPORT Array diagonal(const Array& x, const DiagonalOptions& options = {},
+                              std::source_location where = std::source_location::current());
+
+// Shape and chunks.
 /// The elements in C order in another shape; one extent may be -1. A view when only axes of extent
 /// 1 come or go. Else, within every group of axes that are merged or split, the result is cut along
-/// the first axis alone, into blocks of about the size of x's.
+/// the first axis alone, into blocks of about the size of x's; only where such blocks would be far
+/// longer, up to 64 rows of a group are copied one by one and cut as x is.
 TESSERA_EXPORT Array reshape(const Array& x, const Shape& shape,
                              std::source_location where = std::source_location::current());
 /// The elements in C order as a 1-d array.

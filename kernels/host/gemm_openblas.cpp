@@ -108,6 +108,11 @@ GemmPlan plan_gemm(DType dtype, std::int64_t m, std::int64_t n, std::int64_t k, 
   if (m == 0 || n == 0 || k == 0) return {false, false};
   // Our own loops read a anyhow and b by dense rows.
   if (!uses_blas(dtype)) return {false, !is_dense(k, n, b)};
+  if (is_matvec(dtype, m, n)) {
+    const bool by_column = n == 1;  // else a row vector on the left
+    return {by_column ? must_copy(m, k, a, false) : k > 1 && a.col_stride != 1,
+            by_column ? k > 1 && b.row_stride != 1 : must_copy(k, n, b, false)};
+  }
   const bool small =
       static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) <= kSmallProducts;
   return {must_copy(m, k, a, small), must_copy(k, n, b, small)};

@@ -6,8 +6,9 @@
 
 namespace tessera::kernels::host {
 
-/// Combines accumulators that arrive one after the other in pairs of equal weight (a binary counter), in
-/// bounded memory: the tree depends on how many came, never on when. Borrows its memory.
+/// Combines accumulators that arrive one after the other in pairs of equal weight (a binary
+/// counter), in bounded memory: the tree depends on how many came, never on when. Borrows its
+/// memory.
 class LevelStack {
  public:
   /// Past 2^15 arrivals the top level takes them in one after the other.

@@ -8,7 +8,6 @@ namespace tessera::kernels::host {
 
 struct PreparedProgram::Impl {
   PreparedParts parts;
-  std::size_t scratch_bytes = 0;
 };
 
 PreparedProgram::PreparedProgram(Program program) {
@@ -19,7 +18,7 @@ PreparedProgram::PreparedProgram(Program program) {
     impl->parts.sinks.emplace_back(reduction, program.instrs[value].dtype);
   }
   impl->parts.program = std::move(program);
-  impl->scratch_bytes = ProgramRun::scratch_bytes(impl->parts);
+  impl->parts.scratch_bytes = ProgramRun::scratch_bytes(impl->parts);
   impl_ = std::move(impl);
 }
 
@@ -27,7 +26,7 @@ PreparedProgram::~PreparedProgram() = default;
 PreparedProgram::PreparedProgram(PreparedProgram&&) noexcept = default;
 PreparedProgram& PreparedProgram::operator=(PreparedProgram&&) noexcept = default;
 
-std::size_t PreparedProgram::scratch_bytes() const noexcept { return impl_->scratch_bytes; }
+std::size_t PreparedProgram::scratch_bytes() const noexcept { return impl_->parts.scratch_bytes; }
 
 void PreparedProgram::run(const ProgramArgs& args, std::byte* scratch) const {
   ProgramRun(impl_->parts, args, scratch).run();

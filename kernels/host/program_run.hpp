@@ -1,10 +1,11 @@
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "kernels/host/program_steps.hpp"
 #include "kernels/host/reduce_sink.hpp"
-#include "kernels/host/scratch.hpp"
+#include "kernels/host/scratch_layout.hpp"
 #include "kernels/host/tile_plan.hpp"
 
 namespace tessera::kernels::host {
@@ -14,6 +15,7 @@ struct PreparedParts {
   Program program;
   ProgramSteps steps;
   std::vector<SinkTraits> sinks;
+  std::size_t scratch_bytes = 0;
 };
 
 /// One run of a program: walks the tiles of a plan and carries out the steps on each.
@@ -26,6 +28,11 @@ class ProgramRun {
   void run();
 
  private:
+  // Registers of a power of two apart would meet in the same cache sets; the rest is room for
+  // lanes.
+  static constexpr std::size_t kRegisterStride = kRegisterBytes + 320;
+
+  /// A tile: rows along the plan's row axis, columns along its vector axis.
   struct Rect {
     std::int64_t row;
     std::int64_t col;
@@ -39,7 +46,8 @@ class ProgramRun {
     std::int64_t rows;
     std::int64_t cols;
   };
-  struct Parts {
+  /// The parts of the scratch memory.
+  struct Memory {
     std::byte* registers;
     TileView* views;
     Cached* cached;
@@ -49,14 +57,14 @@ class ProgramRun {
     ReduceSink* sinks;
     std::byte** sink_memory;
   };
-
-  /// Where the following tile of an operand lies, and how much of it to ask for after each operation.
+  /// Where the following tile of an operand lies, and how much of it to ask for after each
+  /// operation.
   struct Upcoming {
     const std::byte* at;
     std::int64_t share;
   };
 
-  static Parts cut(const PreparedParts& parts, ScratchCutter& scratch);
+  static Memory lay_out(const PreparedParts& parts, ScratchLayout& scratch);
 
   template <typename F>
   void for_each_point(const AxisList& axes, F&& f);
@@ -90,7 +98,7 @@ class ProgramRun {
 
   const PreparedParts& parts_;
   const ProgramArgs& args_;
-  Parts at_;
+  Memory at_;
   TilePlan plan_;
   TilePlan::Operands operands_;
   std::int64_t strip_first_ = 0;  // first column of the working states

@@ -27,19 +27,27 @@ void copy_loop(const void* const* args, void* out, std::int64_t n) {
 
 Loop find_copy(DType dtype) {
   switch (itemsize(dtype)) {
-    case 1: return &copy_loop<1>;
-    case 2: return &copy_loop<2>;
-    case 4: return &copy_loop<4>;
-    case 8: return &copy_loop<8>;
-    default: return &copy_loop<16>;
+    case 1:
+      return &copy_loop<1>;
+    case 2:
+      return &copy_loop<2>;
+    case 4:
+      return &copy_loop<4>;
+    case 8:
+      return &copy_loop<8>;
+    default:
+      return &copy_loop<16>;
   }
 }
 
 int arity_of(const Instr& instr) {
   switch (instr.kind) {
-    case InstrKind::kOp: return core::info(instr.op).arity;
-    case InstrKind::kRandom: return 1;
-    default: return 0;
+    case InstrKind::kOp:
+      return core::info(instr.op).arity;
+    case InstrKind::kRandom:
+      return 1;
+    default:
+      return 0;
   }
 }
 
@@ -61,6 +69,10 @@ void check_instr(const Program& program, int value) {
              expected);
     }
   }
+  if (instr.kind == InstrKind::kConstant &&
+      (instr.dtype == DType::kFloat16 || instr.dtype == DType::kBFloat16)) {
+    refuse("a constant must have a dtype with arithmetic", "%", value, " : ", instr.dtype);
+  }
   if (instr.kind == InstrKind::kLoad && (instr.slot < 0 || instr.slot >= program.load_count)) {
     refuse("a load must name an operand", "operand ", instr.slot, " of ", program.load_count);
   }
@@ -81,11 +93,11 @@ void check(const Program& program) {
       refuse("a reduction must name values", "%", reduction.value, " and %", reduction.index,
              " of ", count);
     }
-    const bool places = accumulator_dtypes(reduction.op,
-                                           program.instrs[at(reduction.value)].dtype).size() == 2 &&
-                        reduced_dtype(reduction.op, DType::kFloat64) == DType::kInt64;
-    if (places && (reduction.index < 0 ||
-                   program.instrs[at(reduction.index)].dtype != DType::kInt64)) {
+    const bool places =
+        accumulator_dtypes(reduction.op, program.instrs[at(reduction.value)].dtype).size() == 2 &&
+        reduced_dtype(reduction.op, DType::kFloat64) == DType::kInt64;
+    if (places &&
+        (reduction.index < 0 || program.instrs[at(reduction.index)].dtype != DType::kInt64)) {
       refuse("an arg-reduction must name an int64 index", name(reduction.op), " with %",
              reduction.index);
     }
@@ -141,8 +153,8 @@ class StepCompiler {
       if (reduction.index >= 0) out_.values[at(reduction.index)].random_only = false;
     }
     for (const int v : program_.stores) out_.values[at(v)].random_only = false;
-    out_.tile_elements = std::min(static_cast<std::int64_t>(kRegisterBytes / widest),
-                                  kMaxTileElements);
+    out_.tile_elements =
+        std::min(static_cast<std::int64_t>(kRegisterBytes / widest), kMaxTileElements);
   }
 
   void describe_users(int v, std::size_t& widest) {
@@ -151,8 +163,8 @@ class StepCompiler {
     if (!info.used) return;
     widest = std::max(widest, info.itemsize);
     out_.reads_only = out_.reads_only && instr.kind == InstrKind::kLoad;
-    info.hoisted = instr.kind == InstrKind::kConstant ||
-                   (instr.kind == InstrKind::kOp && arity_of(instr) > 0);
+    info.hoisted =
+        instr.kind == InstrKind::kConstant || (instr.kind == InstrKind::kOp && arity_of(instr) > 0);
     for (int i = 0; i < arity_of(instr); ++i) {
       ValueInfo& arg = out_.values[at(instr.args[at(i)])];
       info.hoisted = info.hoisted && arg.hoisted;
@@ -167,13 +179,16 @@ class StepCompiler {
     step.args = instr.args;
     step.arity = arity_of(instr);
     switch (instr.kind) {
-      case InstrKind::kConstant: break;
+      case InstrKind::kConstant:
+        break;
       case InstrKind::kLoad:
       case InstrKind::kIndex:
         step.kind = instr.kind == InstrKind::kLoad ? StepKind::kLoad : StepKind::kIndex;
         step.target = instr.slot;
         break;
-      case InstrKind::kRandom: step.kind = StepKind::kRandom; break;
+      case InstrKind::kRandom:
+        step.kind = StepKind::kRandom;
+        break;
       case InstrKind::kOp:
         step.kind = StepKind::kOp;
         step.loop = loop_of(instr);

@@ -8,8 +8,8 @@
 #include "kernels/host/loops.hpp"
 #include "kernels/program.hpp"
 
-// A program as the interpreter runs it: the steps of one tile in order, with their loops looked up and
-// their values placed in registers. It knows nothing of shapes and strides.
+// A program as the interpreter runs it: the steps of one tile in order, with their loops looked up
+// and their values placed in registers. It knows nothing of shapes and strides.
 
 namespace tessera::kernels::host {
 
@@ -30,12 +30,12 @@ enum class StepKind : std::uint8_t { kConstant, kLoad, kIndex, kRandom, kOp, kSt
 
 struct Step {
   StepKind kind;
-  int value;                    ///< the value yielded; for stores and reductions the one read
-  int target = -1;              ///< operand, index, store or reduction number
-  Loop loop = nullptr;          ///< kOp
-  int arity = 0;                ///< kOp
+  int value;            ///< the value yielded; for stores and reductions the one read
+  int target = -1;      ///< operand, index, store or reduction number
+  Loop loop = nullptr;  ///< kOp
+  int arity = 0;        ///< kOp
   std::array<int, 3> args{-1, -1, -1};
-  int direct_store = -1;        ///< kOp, kRandom: store that may take the result without a register
+  int direct_store = -1;  ///< kOp, kRandom: store that may take the result without a register
 };
 
 struct ProgramSteps {
@@ -43,7 +43,7 @@ struct ProgramSteps {
   std::vector<Step> hoisted;
   std::vector<Step> steps;
   int register_count = 0;
-  int op_count = 0;  ///< operations of a tile
+  int op_count = 0;                ///< operations of a tile
   std::int64_t tile_elements = 0;  ///< elements that fit a register, for the widest value
   bool reads_only = true;          ///< nothing but loads, stores and reductions
 };

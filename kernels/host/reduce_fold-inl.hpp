@@ -77,8 +77,8 @@ struct VectorOf<T, 1> {
 template <typename T, std::int64_t kCount>
 using Vector = typename VectorOf<T, kCount>::Type;
 
-/// kWidth doubles in the widest vectors. The compiler does vectorise loops over arrays of lanes, but not
-/// reliably where lanes are selected or several arrays carry the state.
+/// kWidth doubles in the widest vectors. The compiler does vectorise loops over arrays of lanes,
+/// but not reliably where lanes are selected or several arrays carry the state.
 template <std::int64_t kWidth>
 struct Doubles {
   static constexpr std::int64_t kLanes = kWidth < kVectorBytes / 8 ? kWidth : kVectorBytes / 8;
@@ -143,8 +143,8 @@ struct Doubles {
   }
 };
 
-/// Asks for the values that a run comes to `ahead` elements later, so that memory works on while a block
-/// or tile ends.
+/// Asks for the values that a run comes to `ahead` elements later, so that memory works on while a
+/// block or tile ends.
 template <std::int64_t kCount, typename T>
 void prefetch(const T* row, std::int64_t ahead) {
   if (ahead == 0) return;

@@ -21,16 +21,20 @@ constexpr std::int64_t kChunk = 128;
 DType natural_dtype(ReduceOp op, DType dtype) {
   switch (op) {
     case ReduceOp::kMean:
-    case ReduceOp::kNanMean: return accumulator_dtypes(op, dtype)[1];
+    case ReduceOp::kNanMean:
+      return accumulator_dtypes(op, dtype)[1];
     case ReduceOp::kVar:
     case ReduceOp::kStd:
     case ReduceOp::kNanVar:
-    case ReduceOp::kNanStd: return DType::kFloat64;
+    case ReduceOp::kNanStd:
+      return DType::kFloat64;
     case ReduceOp::kArgMin:
     case ReduceOp::kArgMax:
     case ReduceOp::kNanArgMin:
-    case ReduceOp::kNanArgMax: return DType::kInt64;
-    default: return accumulator_dtypes(op, dtype)[0];
+    case ReduceOp::kNanArgMax:
+      return DType::kInt64;
+    default:
+      return accumulator_dtypes(op, dtype)[0];
   }
 }
 
@@ -53,8 +57,7 @@ void finish_variances(const Planes& planes, std::int64_t count, double ddof, boo
   const auto* m2 = plane<double>(planes, 2);
   for (std::int64_t i = 0; i < count; ++i) {
     const double freedom = static_cast<double>(n[i]) - ddof;
-    const double var =
-        freedom > 0.0 ? m2[i] / freedom : std::numeric_limits<double>::quiet_NaN();
+    const double var = freedom > 0.0 ? m2[i] / freedom : std::numeric_limits<double>::quiet_NaN();
     out[i] = root ? std::sqrt(var) : var;
   }
 }
@@ -94,15 +97,19 @@ ReduceKernels find_reduce_kernels(ReduceOp op, DType dtype) {
     case ReduceOp::kNanProd:
     case ReduceOp::kMean:
     case ReduceOp::kNanMean:
-    case ReduceOp::kNorm2: return find_sum_kernels(op, dtype);
+    case ReduceOp::kNorm2:
+      return find_sum_kernels(op, dtype);
     case ReduceOp::kVar:
     case ReduceOp::kStd:
     case ReduceOp::kNanVar:
-    case ReduceOp::kNanStd: return find_moment_kernels(op, dtype);
+    case ReduceOp::kNanStd:
+      return find_moment_kernels(op, dtype);
     case ReduceOp::kAny:
     case ReduceOp::kAll:
-    case ReduceOp::kCountNonzero: return find_logic_kernels(op, dtype);
-    default: return find_order_kernels(op, dtype);
+    case ReduceOp::kCountNonzero:
+      return find_logic_kernels(op, dtype);
+    default:
+      return find_order_kernels(op, dtype);
   }
 }
 
@@ -159,17 +166,22 @@ void Finisher::finish_chunk(const Planes& planes, std::int64_t count, std::byte*
     case ReduceOp::kMin:
     case ReduceOp::kMax:
     case ReduceOp::kNanMin:
-    case ReduceOp::kNanMax: return finish_extremes(planes, count, dtype_, values);
+    case ReduceOp::kNanMax:
+      return finish_extremes(planes, count, dtype_, values);
     case ReduceOp::kArgMin:
     case ReduceOp::kArgMax:
     case ReduceOp::kNanArgMin:
-    case ReduceOp::kNanArgMax: return finish_places(planes, count, op_, values);
+    case ReduceOp::kNanArgMax:
+      return finish_places(planes, count, op_, values);
     case ReduceOp::kMean:
-    case ReduceOp::kNanMean: return finish_means(planes, count, is_complex(dtype_) ? 2 : 1, reals);
+    case ReduceOp::kNanMean:
+      return finish_means(planes, count, is_complex(dtype_) ? 2 : 1, reals);
     case ReduceOp::kVar:
-    case ReduceOp::kNanVar: return finish_variances(planes, count, ddof_, false, reals);
+    case ReduceOp::kNanVar:
+      return finish_variances(planes, count, ddof_, false, reals);
     case ReduceOp::kStd:
-    case ReduceOp::kNanStd: return finish_variances(planes, count, ddof_, true, reals);
+    case ReduceOp::kNanStd:
+      return finish_variances(planes, count, ddof_, true, reals);
     case ReduceOp::kNorm2:
       for (std::int64_t i = 0; i < count; ++i) reals[i] = std::sqrt(plane<double>(planes, 0)[i]);
       return;

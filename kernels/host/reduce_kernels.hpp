@@ -6,13 +6,14 @@
 
 #include "kernels/reduce_op.hpp"
 
-// The folding loops of reductions, one set per (operation, dtype), chosen at run time for this processor.
-// A reduction's working state is a row of columns. Data whose kept axis is innermost is folded row by row
-// into as many columns as there are elements; a run along a reduced axis is folded as rows of `lanes`
-// elements into `lanes` columns, which collapse into one accumulator. Both are the same loop. States of
-// rounding sums are flushed every kBlockRows rows into accumulators that combine in pairs, so that the
-// error grows with the logarithm of the length. These functions own the arithmetic and its order inside
-// a block; they know nothing of shapes, tiles or outputs.
+// The folding loops of reductions, one set per (operation, dtype), chosen at run time for this
+// processor. A reduction's working state is a row of columns. Data whose kept axis is innermost is
+// folded row by row into as many columns as there are elements; a run along a reduced axis is
+// folded as rows of `lanes` elements into `lanes` columns, which collapse into one accumulator.
+// Both are the same loop. States of rounding sums are flushed every kBlockRows rows into
+// accumulators that combine in pairs, so that the error grows with the logarithm of the length.
+// These functions own the arithmetic and its order inside a block; they know nothing of shapes,
+// tiles or outputs.
 
 namespace tessera::kernels::host {
 
@@ -25,8 +26,8 @@ using Planes = std::array<std::byte*, kMaxPlanes>;
 /// Component arrays of the working state, at the first column.
 using Work = std::array<std::byte*, kMaxWork>;
 
-/// Rows of values to be folded into the columns of a working state; or of several states, `lanes` columns
-/// apart, one for each sequence of elements.
+/// Rows of values to be folded into the columns of a working state; or of several states, `lanes`
+/// columns apart, one for each sequence of elements.
 struct FoldArgs {
   Work work{};
   const std::byte* values = nullptr;
@@ -54,7 +55,8 @@ struct ReduceKernels {
   void (*init)(const Work& work, std::int64_t cols) = nullptr;
   void (*fold)(const FoldArgs& args) = nullptr;
   /// Columns that each hold `rows` elements become accumulators.
-  void (*flush)(const Work& work, std::int64_t rows, std::int64_t cols, const Planes& out) = nullptr;
+  void (*flush)(const Work& work, std::int64_t rows, std::int64_t cols,
+                const Planes& out) = nullptr;
   /// Each of `sequences` times `lanes` columns, which hold a run of `count` elements, become one
   /// accumulator.
   void (*collapse)(const Work& work, std::int64_t count, std::int64_t sequences,
@@ -65,7 +67,8 @@ struct ReduceKernels {
   void (*identity)(const Planes& out, std::int64_t cols) = nullptr;
 };
 
-/// Loops for an operation on elements of `dtype`. \throws InvalidArgument where accumulator_dtypes() does.
+/// Loops for an operation on elements of `dtype`. \throws InvalidArgument where
+/// accumulator_dtypes() does.
 ReduceKernels find_reduce_kernels(ReduceOp op, DType dtype);
 
 /// The families behind find_reduce_kernels(), one file each.

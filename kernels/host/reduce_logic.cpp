@@ -1,8 +1,8 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/host/reduce_logic.cpp"
-#include "kernels/host/simd_targets.hpp"
 #include "hwy/foreach_target.h"
 #include "kernels/host/reduce_fold-inl.hpp"
+#include "kernels/host/simd_targets.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace tessera::kernels::host {

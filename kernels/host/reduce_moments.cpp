@@ -1,24 +1,24 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/host/reduce_moments.cpp"
-#include "kernels/host/simd_targets.hpp"
 #include "hwy/foreach_target.h"
 #include "kernels/host/reduce_fold-inl.hpp"
+#include "kernels/host/simd_targets.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace tessera::kernels::host {
 namespace HWY_NAMESPACE {
 namespace {
 
-/// Count, mean and sum of squared deviations in one pass. A column's first element of a block is its
-/// shift s; sums of d = x - s and of d^2 give the moments. With n rows the true m2 is at least
-/// (s - mean)^2, so that cancellation costs at most a factor n + 1 <= 65 in relative error, whatever the
-/// data. Blocks combine by Chan, Golub and LeVeque (1979). A complex element is a column of two parts
-/// whose m2 add up.
+/// Count, mean and sum of squared deviations in one pass. A column's first element of a block is
+/// its shift s; sums of d = x - s and of d^2 give the moments. With n rows the true m2 is at least
+/// (s - mean)^2, so that cancellation costs at most a factor n + 1 <= 65 in relative error,
+/// whatever the data. Blocks combine by Chan, Golub and LeVeque (1979). A complex element is a
+/// column of two parts whose m2 add up.
 template <typename T, bool kSkipNan>
 struct Moments {
   using Real = typename PartsOf<T>::Real;
   static constexpr std::int64_t kParts = PartsOf<T>::kParts;
-  static constexpr std::int64_t kLanes = 32 / kParts;
+  static constexpr std::int64_t kLanes = 16 / kParts;
   static constexpr std::size_t kItemBytes = sizeof(T);
   static constexpr bool kBlocked = true;
   static constexpr std::size_t kPart = sizeof(double) * kParts;

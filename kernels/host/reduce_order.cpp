@@ -1,8 +1,8 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/host/reduce_order.cpp"
-#include "kernels/host/simd_targets.hpp"
 #include "hwy/foreach_target.h"
 #include "kernels/host/reduce_fold-inl.hpp"
+#include "kernels/host/simd_targets.hpp"
 
 #include <limits>
 
@@ -24,8 +24,8 @@ bool improves(T x, T best) {
   return kMax ? x > best : x < best;
 }
 
-/// Smallest or largest elements. NaN is kept in a component of its own; where NaN is skipped, a best of
-/// NaN means "nothing yet".
+/// Smallest or largest elements. NaN is kept in a component of its own; where NaN is skipped, a
+/// best of NaN means "nothing yet".
 template <typename T, bool kMax, bool kSkipNan>
 struct Extreme {
   static constexpr bool kFloat = std::is_floating_point_v<T>;
@@ -129,8 +129,8 @@ struct Extreme {
   }
 };
 
-/// Place of the smallest or largest element: the first NaN (unless skipped), else the best value, among
-/// equals the smallest index.
+/// Place of the smallest or largest element: the first NaN (unless skipped), else the best value,
+/// among equals the smallest index.
 template <typename T, bool kMax, bool kSkipNan>
 struct Arg {
   static constexpr bool kFloat = std::is_floating_point_v<T>;
@@ -228,14 +228,22 @@ template <typename T>
 ReduceKernels order_kernels_of(ReduceOp op) {
   constexpr bool kNan = std::is_floating_point_v<T>;
   switch (op) {
-    case ReduceOp::kMin: return make_kernels<Extreme<T, false, false>>();
-    case ReduceOp::kMax: return make_kernels<Extreme<T, true, false>>();
-    case ReduceOp::kNanMin: return make_kernels<Extreme<T, false, kNan>>();
-    case ReduceOp::kNanMax: return make_kernels<Extreme<T, true, kNan>>();
-    case ReduceOp::kArgMin: return make_kernels<Arg<T, false, false>>();
-    case ReduceOp::kArgMax: return make_kernels<Arg<T, true, false>>();
-    case ReduceOp::kNanArgMin: return make_kernels<Arg<T, false, kNan>>();
-    default: return make_kernels<Arg<T, true, kNan>>();
+    case ReduceOp::kMin:
+      return make_kernels<Extreme<T, false, false>>();
+    case ReduceOp::kMax:
+      return make_kernels<Extreme<T, true, false>>();
+    case ReduceOp::kNanMin:
+      return make_kernels<Extreme<T, false, kNan>>();
+    case ReduceOp::kNanMax:
+      return make_kernels<Extreme<T, true, kNan>>();
+    case ReduceOp::kArgMin:
+      return make_kernels<Arg<T, false, false>>();
+    case ReduceOp::kArgMax:
+      return make_kernels<Arg<T, true, false>>();
+    case ReduceOp::kNanArgMin:
+      return make_kernels<Arg<T, false, kNan>>();
+    default:
+      return make_kernels<Arg<T, true, kNan>>();
   }
 }
 

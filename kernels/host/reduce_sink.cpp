@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/host/scratch.hpp"
 #include "kernels/host/tile_plan.hpp"
 
 namespace tessera::kernels::host {
@@ -33,7 +32,7 @@ std::size_t SinkTraits::scratch_bytes() const {
   bytes += kWide * sum_of(kernels.plane_bytes, kernels.plane_count);
   if (kernels.blocked) bytes += LevelStack::bytes(kernels, kColumns);
   bytes += LevelStack::bytes(kernels, kPanel);
-  return round_up(bytes, kScratchAlignment);
+  return bytes;
 }
 
 ReduceSink::ReduceSink(const SinkTraits& traits, std::byte* memory)
@@ -59,8 +58,8 @@ void ReduceSink::begin_columns(std::int64_t cols) {
   kernels_->init(work_, cols_);
 }
 
-void ReduceSink::fold_columns(TileView values, TileView index, std::int64_t rows,
-                              std::int64_t cols, std::int64_t first_col) {
+void ReduceSink::fold_columns(TileView values, TileView index, std::int64_t rows, std::int64_t cols,
+                              std::int64_t first_col) {
   FoldArgs args;
   args.work = advance(work_, *kernels_, first_col);
   args.values = values.data;

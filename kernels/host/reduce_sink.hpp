@@ -27,9 +27,10 @@ struct SinkTraits {
   std::size_t itemsize;
 };
 
-/// The states of one reduction during a run. Columns: begin_columns(), then fold_columns() for every tile
-/// and advance_rows() after each row of tiles, then take_columns(). Runs: begin_sequences(), fold_runs()
-/// and end_sequences() for each group of sequences, then take_outputs(). Borrows its memory.
+/// The states of one reduction during a run. Columns: begin_columns(), then fold_columns() for
+/// every tile and advance_rows() after each row of tiles, then take_columns(). Runs:
+/// begin_sequences(), fold_runs() and end_sequences() for each group of sequences, then
+/// take_outputs(). Borrows its memory.
 class ReduceSink {
  public:
   ReduceSink(const SinkTraits& traits, std::byte* memory);
@@ -44,8 +45,8 @@ class ReduceSink {
   void begin_sequences(std::int64_t count);
   /// Adds `length` elements of row r to sequence r.
   void fold_runs(TileView values, TileView index, std::int64_t length);
-  /// What becomes of the sequences' accumulators: they are the outputs, each is one more part of its
-  /// output, or all are parts of one output.
+  /// What becomes of the sequences' accumulators: they are the outputs, each is one more part of
+  /// its output, or all are parts of one output.
   enum class Parts : std::uint8_t { kWhole, kOneEach, kOfOne };
   void end_sequences(Parts parts);
   Planes take_outputs(std::int64_t count);

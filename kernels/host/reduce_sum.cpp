@@ -1,8 +1,8 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/host/reduce_sum.cpp"
-#include "kernels/host/simd_targets.hpp"
 #include "hwy/foreach_target.h"
 #include "kernels/host/reduce_fold-inl.hpp"
+#include "kernels/host/simd_targets.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace tessera::kernels::host {
@@ -24,8 +24,8 @@ To widen(From x) {
 
 enum class Map { kValue, kSquare };
 
-/// Sums of elements or of their squares, added up in A and handed on in P. Complex elements are columns of
-/// two parts each.
+/// Sums of elements or of their squares, added up in A and handed on in P. Complex elements are
+/// columns of two parts each.
 template <typename T, typename A, typename P, Map kMap, bool kSkipNan, bool kCounted>
 struct Sum {
   using Real = typename PartsOf<T>::Real;
@@ -224,7 +224,8 @@ struct Product {
   // The plain formula: std::complex rescues infinities, which costs a branch per element.
   static A multiply(A a, A b) {
     if constexpr (kComplex) {
-      return A(a.real() * b.real() - a.imag() * b.imag(), a.real() * b.imag() + a.imag() * b.real());
+      return A(a.real() * b.real() - a.imag() * b.imag(),
+               a.real() * b.imag() + a.imag() * b.real());
     } else {
       return a * b;
     }
@@ -288,21 +289,26 @@ ReduceKernels sum_kernels_of(ReduceOp op) {
   using M = std::conditional_t<std::is_integral_v<Real> && sizeof(Real) <= 4, S, double>;
   constexpr bool kNan = std::is_floating_point_v<Real>;
   switch (op) {
-    case ReduceOp::kSum: return make_kernels<Sum<T, S, S, Map::kValue, false, false>>();
-    case ReduceOp::kNanSum: return make_kernels<Sum<T, S, S, Map::kValue, kNan, false>>();
-    case ReduceOp::kMean: return make_kernels<Sum<T, M, double, Map::kValue, false, true>>();
-    case ReduceOp::kNanMean: return make_kernels<Sum<T, M, double, Map::kValue, kNan, true>>();
+    case ReduceOp::kSum:
+      return make_kernels<Sum<T, S, S, Map::kValue, false, false>>();
+    case ReduceOp::kNanSum:
+      return make_kernels<Sum<T, S, S, Map::kValue, kNan, false>>();
+    case ReduceOp::kMean:
+      return make_kernels<Sum<T, M, double, Map::kValue, false, true>>();
+    case ReduceOp::kNanMean:
+      return make_kernels<Sum<T, M, double, Map::kValue, kNan, true>>();
     case ReduceOp::kNorm2:
       return make_kernels<Sum<T, double, double, Map::kSquare, false, false>>();
-    case ReduceOp::kProd: return make_kernels<Product<T, false>>();
-    default: return make_kernels<Product<T, kNan>>();
+    case ReduceOp::kProd:
+      return make_kernels<Product<T, false>>();
+    default:
+      return make_kernels<Product<T, kNan>>();
   }
 }
 
 ReduceKernels sum_kernels(ReduceOp op, DType dtype) {
-  return visit_dtype(dtype, "reduce", [op]<typename T>(std::type_identity<T>) {
-    return sum_kernels_of<T>(op);
-  });
+  return visit_dtype(dtype, "reduce",
+                     [op]<typename T>(std::type_identity<T>) { return sum_kernels_of<T>(op); });
 }
 
 }  // namespace

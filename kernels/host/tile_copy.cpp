@@ -2,9 +2,9 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/host/tile_copy.cpp"
-#include "kernels/host/simd_targets.hpp"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "kernels/host/simd_targets.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -38,8 +38,7 @@ struct Square {
 
   template <int kHigh, int... kLane>
   static Vector interleave(Vector a, Vector b, std::integer_sequence<int, kLane...>) {
-    return __builtin_shufflevector(a, b,
-                                   (kLane % 2 * kSide + kHigh * kSide / 2 + kLane / 2)...);
+    return __builtin_shufflevector(a, b, (kLane % 2 * kSide + kHigh * kSide / 2 + kLane / 2)...);
   }
 
   static void transpose(T* dst, std::int64_t dst_row, const T* src, std::int64_t src_row) {
@@ -174,11 +173,16 @@ void copy_tile_of(std::size_t item_bytes, const TileCopy& t) {
     if (t.cols > 1 || t.rows == 1) return copy_rows(item_bytes, t);
   }
   switch (item_bytes) {
-    case 1: return copy_strided<std::uint8_t>(t);
-    case 2: return copy_strided<std::uint16_t>(t);
-    case 4: return copy_strided<std::uint32_t>(t);
-    case 8: return copy_strided<std::uint64_t>(t);
-    default: return copy_strided<Complex128>(t);
+    case 1:
+      return copy_strided<std::uint8_t>(t);
+    case 2:
+      return copy_strided<std::uint16_t>(t);
+    case 4:
+      return copy_strided<std::uint32_t>(t);
+    case 8:
+      return copy_strided<std::uint64_t>(t);
+    default:
+      return copy_strided<Complex128>(t);
   }
 }
 

@@ -6,16 +6,16 @@
 namespace tessera::kernels::host {
 namespace {
 
-// A run of fewer elements costs more to begin and to end than to fold, so that the neighbouring axis is
-// taken as the vector axis where it is longer.
+// A run of fewer elements costs more to begin and to end than to fold, so that the neighbouring
+// axis is taken as the vector axis where it is longer.
 constexpr std::int64_t kShortRun = 64;
 constexpr std::int64_t kShortRow = 8;
 // Sequences of at least this many elements make their own ends cheap.
 constexpr std::int64_t kSequenceElements = 512;
 // Rows of a tile whose operands run along different axes: half a page of float64.
 constexpr std::int64_t kCrossedRows = 32;
-// Values folded where they lie come in stretches as long as this many registers, so that memory seldom
-// stands still while one ends; where several reductions read them, L1 has to hold a stretch.
+// Values folded where they lie come in stretches as long as this many registers, so that memory
+// seldom stands still while one ends; where several reductions read them, L1 has to hold a stretch.
 constexpr std::int64_t kInPlaceOnce = 8;
 constexpr std::int64_t kInPlaceTwice = 2;
 
@@ -167,8 +167,8 @@ bool TilePlan::rows_allowed(int axis) const {
   return axis + 1 == vector_axis && extent(vector_axis) <= kSequenceElements;
 }
 
-/// The axis, other than the vector axis, along which most operands that step widely along the vector
-/// axis lie close together; -1 if there is none.
+/// The axis, other than the vector axis, along which most operands that step widely along the
+/// vector axis lie close together; -1 if there is none.
 int TilePlan::crossed_axis() const {
   std::array<int, kMaxRank + 1> votes{};
   for (int k = 0; k < operands_.kept(); ++k) {
@@ -226,9 +226,15 @@ bool TilePlan::reads_contiguous_rows(const Program& program, const ProgramSteps&
 
 void TilePlan::choose_tile(const Program& program, const ProgramSteps& steps) {
   switch (mode) {
-    case WalkMode::kMap: vector_axis = rank_ - 1; break;
-    case WalkMode::kColumns: vector_axis = last_axis(AxisRole::kKept); break;
-    case WalkMode::kRuns: vector_axis = last_axis(AxisRole::kSequence); break;
+    case WalkMode::kMap:
+      vector_axis = rank_ - 1;
+      break;
+    case WalkMode::kColumns:
+      vector_axis = last_axis(AxisRole::kKept);
+      break;
+    case WalkMode::kRuns:
+      vector_axis = last_axis(AxisRole::kSequence);
+      break;
   }
   const std::int64_t run = std::max<std::int64_t>(steps.tile_elements / 2, 64);
   const bool in_place = reads_contiguous_rows(program, steps);
@@ -259,9 +265,15 @@ void TilePlan::list_axes() {
   for (int axis = 0; axis < rank_; ++axis) {
     if (axis == vector_axis || axis == row_axis) continue;
     switch (role(axis)) {
-      case AxisRole::kKept: kept.add(axis); break;
-      case AxisRole::kOuterReduced: outer_reduced.add(axis); break;
-      case AxisRole::kSequence: sequence.add(axis); break;
+      case AxisRole::kKept:
+        kept.add(axis);
+        break;
+      case AxisRole::kOuterReduced:
+        outer_reduced.add(axis);
+        break;
+      case AxisRole::kSequence:
+        sequence.add(axis);
+        break;
     }
   }
 }

@@ -8,10 +8,11 @@
 #include "kernels/host/program_steps.hpp"
 #include "tessera/chunk_grid.hpp"
 
-// How one call walks its iteration space: which axes are loops and which two make up a tile. Reductions
-// have one order, fixed by the shape and the reduced axes alone:
+// How one call walks its iteration space: which axes are loops and which two make up a tile.
+// Reductions have one order, fixed by the shape and the reduced axes alone:
 //   columns: the vector axis is kept; every column takes in the reduced elements in C order.
-//   runs: the vector axis is reduced; the innermost reduced axes make up sequences, long enough for SIMD,
+//   runs: the vector axis is reduced; the innermost reduced axes make up sequences, long enough for
+//   SIMD,
 //     that fold into one accumulator each; the accumulators of sequences combine in C order.
 // Strides choose only tile extents and the order in which independent outputs are visited.
 
@@ -40,8 +41,8 @@ class TilePlan {
   static constexpr std::int64_t kStripColumns = 1024;
   static constexpr std::int64_t kMaxPanelRows = 32;
 
-  /// Numbers of the operands in stride tables: loads, indices, stores, then the kept index, the element
-  /// number that a point's output has among the kept elements in C order.
+  /// Numbers of the operands in stride tables: loads, indices, stores, then the kept index, the
+  /// element number that a point's output has among the kept elements in C order.
   struct Operands {
     int loads;
     int indices;

@@ -124,7 +124,17 @@ void Dispatcher::give_back(BufferId buffer, Place place, std::size_t bytes) {
   account(place).used -= bytes;
   driver_->release(buffer, place, bytes);
   free_buffers_.push_back(buffer);
-  if (place.tier == Tier::kDevice) mark(place.device);
+  if (place.tier == Tier::kDevice) {
+    ++devices_[place.device].epoch;
+    mark(place.device);
+  } else if (tier_blocked_) {
+    // Somewhere a task waits for room below: there is some now.
+    tier_blocked_ = false;
+    for (std::size_t d = 0; d < devices_.size(); ++d) {
+      ++devices_[d].epoch;
+      mark(static_cast<DeviceIndex>(d));
+    }
+  }
 }
 
 void Dispatcher::mark(DeviceIndex device) {
@@ -320,7 +330,8 @@ void Dispatcher::run_devices() {
     devices_[device].dirty = false;
     if (!cancelled_) start_ready(device);
   }
-  if ((state_samples_++ & 1023) == 0) counters_.peak_state_bytes = std::max(counters_.peak_state_bytes, state_bytes());
+  if ((state_samples_++ & 1023) == 0)
+    counters_.peak_state_bytes = std::max(counters_.peak_state_bytes, state_bytes());
 }
 
 void Dispatcher::start_ready(DeviceIndex index) {
@@ -328,9 +339,15 @@ void Dispatcher::start_ready(DeviceIndex index) {
   while (device.admitted < device.slots) {
     if (device.ready.empty() && !(device.admitted == 0 && ready_total_ > 0 && steal(index))) return;
     const TaskId id = device.ready.front().second;
-    // Evictions that make enough room for it are under way: nothing to see until they are done.
-    if (device.blocked == id && device.leaving > 0 && device.used + device.blocked_need > device.budget) return;
-    device.blocked = kNoTask;
+    if (device.blocked == id) {
+      // Look again only when evictions that make enough room are done, or something has become
+      // evictable.
+      const bool fits = device.used + device.blocked_need <= device.budget;
+      const bool waits =
+          device.blocked_covered ? device.leaving > 0 : device.epoch == device.blocked_epoch;
+      if (waits && !fits) return;
+      device.blocked = kNoTask;
+    }
     const Admission outcome = admit(id);
     if (outcome == Admission::kBlocked) return;
     std::pop_heap(device.ready.begin(), device.ready.end(), std::greater<>());
@@ -419,10 +436,10 @@ Dispatcher::Admission Dispatcher::admit(TaskId id) {
     const bool room = make_room(d, need, tasks_[id]);
     pin_local(tasks_[id], coords, false);
     if (!room) {
-      if (device.used + need <= device.budget + device.leaving) {
-        device.blocked = id;
-        device.blocked_need = need;
-      }
+      device.blocked = id;
+      device.blocked_need = need;
+      device.blocked_covered = device.used + need <= device.budget + device.leaving;
+      device.blocked_epoch = device.epoch;
       return Admission::kBlocked;
     }
     // Making room may have sent one of the blocks to copy on its way: look again when it has
@@ -633,9 +650,14 @@ bool Dispatcher::evict_to_lower_tier(DeviceIndex d, BlockKey key, BlockState& st
                  other_bytes);
     }
     if (host_.leaving > 0 && bytes <= host_.budget &&
-        host_.used + bytes <= host_.budget + host_.leaving)
+        host_.used + bytes <= host_.budget + host_.leaving) {
+      tier_blocked_ = true;
       return false;
-    if (disk_.used + bytes > disk_.budget) return false;
+    }
+    if (disk_.used + bytes > disk_.budget) {
+      tier_blocked_ = true;
+      return false;
+    }
     to.tier = Tier::kDisk;
   }
   if (to.tier == Tier::kHost) {
@@ -813,6 +835,7 @@ void Dispatcher::drop_replica(BlockKey key, BlockState& state, DeviceIndex devic
 void Dispatcher::offer(BlockKey key, BlockState& state) {
   if (state.status != Status::kPresent) return;
   if (state.pins == 0 && !state.moving && state.tier != Tier::kDisk) {
+    if (state.tier == Tier::kDevice) ++devices_[state.device].epoch;
     push_evictable(account({state.tier, state.device}), {state.next_use, key, false});
   }
   if (state.replicas > 0) {

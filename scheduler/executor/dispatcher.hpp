@@ -178,8 +178,11 @@ class Dispatcher {
     std::uint32_t admitted = 0;
     std::vector<std::pair<std::uint64_t, TaskId>> ready;  ///< min-heap by sequence
     bool dirty = false;
-    TaskId blocked = kNoTask;  ///< first ready task, for which evictions under way make `blocked_need` bytes
+    TaskId blocked = kNoTask;      ///< first ready task, that found no room for `blocked_need` bytes
     std::size_t blocked_need = 0;
+    bool blocked_covered = false;  ///< evictions under way make that room
+    std::uint64_t blocked_epoch = 0;
+    std::uint64_t epoch = 0;       ///< counts what has become free or evictable
   };
   struct Replica {
     DeviceIndex device;
@@ -262,6 +265,7 @@ class Dispatcher {
   std::uint64_t state_samples_ = 0;
   Position frontier_ = 0;
   NodeIndex frontier_node_ = -1;
+  bool tier_blocked_ = false;  ///< an eviction found no room in the tiers below
   bool exhausted_ = false;
   bool cancelled_ = false;
   bool started_ = false;

@@ -208,7 +208,7 @@ void HostRun::start_task(const TaskLaunch& launch) {
     item.piece_offsets.push_back(static_cast<std::uint32_t>(item.pieces.size()));
     plan_->for_each_block(input, item.coords, [&](SlotIndex slot, std::int64_t block) {
       const BufferId buffer = dispatcher_.input_buffer({slot, block}, launch.device);
-      item.pieces.push_back({block, buffers_[buffer].memory.data()});
+      item.pieces.push_back({block / input.links, buffers_[buffer].memory.data()});
     });
   }
   item.piece_offsets.push_back(static_cast<std::uint32_t>(item.pieces.size()));

@@ -56,6 +56,7 @@ PlanInput make_input(const StoredValue& value, const array::AffineRead& read, co
   if (value.chain_link >= 0) {
     const auto link = static_cast<std::int32_t>(value.chain_link);
     input.access.links.push_back({-1, AxisMap::ranges({link}, {link + 1}, link + 1)});
+    input.links = value.chain_link + 1;
   }
   return input;
 }
@@ -241,6 +242,7 @@ void Lowering::lower_assemble(const array::Node& node) {
     if (value.chain_link >= 0) {
       const auto link = static_cast<std::int32_t>(value.chain_link);
       input.access.links.push_back({-1, AxisMap::ranges({link}, {link + 1}, link + 1)});
+      input.links = value.chain_link + 1;
     }
     task.inputs.push_back(std::move(input));
     spec->parts.push_back({{part.read, value.grid, value.dtype}, part.lo, part.hi});
@@ -248,6 +250,78 @@ void Lowering::lower_assemble(const array::Node& node) {
   task.spec = std::move(spec);
   const SlotIndex slot = append_with_output(std::move(task), kernels::BlockSize(output.grid, output.dtype));
   stored_[{&node, 0}] = {slot, output.grid, output.dtype, -1};
+}
+
+StoredValue Lowering::lower_diagonal(const array::Node& node, const StoredValue& value, const ChunkGrid& tasks,
+                                     array::AffineRead& read) {
+  std::vector<int> place(at(tasks.rank()), -1);
+  std::vector<int> uses(at(tasks.rank()), 0);
+  std::vector<AxisChunks> axes;
+  array::AffineRead outer;
+  array::AffineRead inner = read;
+  for (array::AxisRead& r : inner) {
+    if (r.axis < 0) continue;
+    ++uses[at(r.axis)];
+    if (place[at(r.axis)] < 0) {
+      place[at(r.axis)] = static_cast<int>(axes.size());
+      axes.push_back(tasks.axis(r.axis));
+      outer.push_back({r.axis, 0, 1});
+    }
+    r.axis = place[at(r.axis)];
+  }
+  // One part for each chunk of the axes that are followed twice: there the blocks to read are fixed.
+  std::vector<std::size_t> repeated;
+  for (std::size_t a = 0; a < uses.size(); ++a) {
+    if (uses[a] > 1) repeated.push_back(at(place[a]));
+  }
+  auto spec = std::make_shared<kernels::AssembleSpec>();
+  spec->grid = ChunkGrid(axes);
+  spec->dtype = value.dtype;
+  PlanNode task = new_node(node, "diagonal", spec->grid);
+  BlockIndex chunk(repeated.size(), 0);
+  for (bool more = spec->grid.shape() != Shape{} && element_count(spec->grid.shape()) > 0; more;) {
+    Shape lo(axes.size(), 0);
+    Shape hi = spec->grid.shape();
+    PlanInput input;
+    input.slot = value.slot;
+    for (std::size_t r = 0; r < repeated.size(); ++r) {
+      const AxisChunks& axis = axes[repeated[r]];
+      lo[repeated[r]] = axis.begin(chunk[r]);
+      hi[repeated[r]] = axis.end(chunk[r]);
+      std::vector<std::int32_t> first(at(axis.count()), 0);
+      std::vector<std::int32_t> last(at(axis.count()), 0);
+      last[at(chunk[r])] = 1;
+      input.access.presence.push_back(
+          {static_cast<int>(repeated[r]), AxisMap::ranges(std::move(first), std::move(last), 1)});
+    }
+    for (std::size_t d = 0; d < inner.size(); ++d) {
+      const array::AxisRead& r = inner[d];
+      const AxisChunks& chunks = value.grid.axis(static_cast<int>(d));
+      const bool fixed = r.axis < 0 || uses[at(read[d].axis)] > 1;
+      if (!fixed) {
+        const AxisChunks& axis = axes[at(r.axis)];
+        input.access.links.push_back({r.axis, blocks_read(chunks, r, axis, 0, axis.extent())});
+        continue;
+      }
+      const std::int64_t element = r.axis < 0 ? r.offset : r.offset + r.step * lo[at(r.axis)];
+      const auto block = static_cast<std::int32_t>(chunks.chunk_of(element));
+      input.access.links.push_back({-1, AxisMap::ranges({block}, {block + 1}, chunks.count())});
+    }
+    if (value.chain_link >= 0) {
+      const auto link = static_cast<std::int32_t>(value.chain_link);
+      input.access.links.push_back({-1, AxisMap::ranges({link}, {link + 1}, link + 1)});
+      input.links = value.chain_link + 1;
+    }
+    task.inputs.push_back(std::move(input));
+    spec->parts.push_back({{inner, value.grid, value.dtype}, std::move(lo), std::move(hi)});
+    std::size_t r = repeated.size();
+    while (r > 0 && ++chunk[r - 1] == axes[repeated[r - 1]].count()) chunk[--r] = 0;
+    more = r > 0;
+  }
+  const ChunkGrid grid = spec->grid;
+  task.spec = std::move(spec);
+  read = std::move(outer);
+  return {append_with_output(std::move(task), kernels::BlockSize(grid, value.dtype)), grid, value.dtype, -1};
 }
 
 Lowered lower(const std::vector<Goal>& goals, const LowerOptions& options) { return Lowering(goals, options).run(); }

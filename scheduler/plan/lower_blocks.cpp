@@ -46,6 +46,7 @@ void Lowering::lower_block_op(const array::Node& node) {
     if (value.chain_link >= 0) {
       const auto link = static_cast<std::int32_t>(value.chain_link);
       read.access.links.push_back({-1, AxisMap::ranges({link}, {link + 1}, link + 1)});
+      read.links = value.chain_link + 1;
     }
     task.inputs.push_back(std::move(read));
     spec->inputs.push_back({value.grid, value.dtype, input.accumulator});

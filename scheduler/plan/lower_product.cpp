@@ -87,8 +87,8 @@ void Lowering::lower_matmul(const array::Node& node) {
       }
     }
     // Every pair has room for the largest block.
-    slot_axes = {AxisChunks::regular(out_blocks * edge * edge, edge * edge), AxisChunks::regular(k_count, 1)};
-    if (edge == 0) slot_axes[0] = AxisChunks::regular(0, 1);
+    const std::int64_t room = edge * edge;
+    slot_axes = {AxisChunks::regular(out_blocks * room, std::max<std::int64_t>(room, 1)), AxisChunks::regular(k_count, 1)};
   }
   const std::int64_t groups =
       out_blocks >= kProductTasks ? 1 : std::min(k_count, (kProductTasks + out_blocks - 1) / std::max<std::int64_t>(out_blocks, 1));
@@ -113,12 +113,13 @@ void Lowering::lower_matmul(const array::Node& node) {
 
   SlotIndex slot = chain;
   std::int64_t link = k_count - 1;
-  if (ends.size() > 1) {
-    // Groups of k combine in a tree, 16 at a time.
+  if (ends.size() > 1 || (k_count > 1 && !pairs)) {
+    // Groups of k combine in a tree, 16 at a time. One group alone is copied: kernels find the place of a block
+    // by its number in the array's own grid, which the last of several links of a chain does not have.
     std::vector<AxisChunks> axes = slot_axes;
     std::vector<std::int32_t> sources = ends;
     std::int64_t from_count = k_count;
-    while (sources.size() > 1) {
+    do {
       const auto count = static_cast<std::int64_t>((sources.size() + 15) / 16);
       auto add = std::make_shared<kernels::AddBlocksSpec>();
       std::vector<std::int64_t> offsets{0};
@@ -143,7 +144,7 @@ void Lowering::lower_matmul(const array::Node& node) {
       sources.clear();
       for (std::int64_t g = 0; g < count; ++g) sources.push_back(static_cast<std::int32_t>(g));
       from_count = count;
-    }
+    } while (sources.size() > 1);
     link = 0;
   }
   if (!pairs) {

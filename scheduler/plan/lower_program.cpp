@@ -15,6 +15,16 @@ using kernels::InstrKind;
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
+// Whether two axes of the array that is read follow one axis of the tasks: a diagonal.
+bool repeats_axis(const AffineRead& read) {
+  for (std::size_t d = 0; d < read.size(); ++d) {
+    for (std::size_t e = 0; e < d; ++e) {
+      if (read[d].axis >= 0 && read[d].axis == read[e].axis) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 // Emits the straight-line code of one group.
@@ -114,11 +124,13 @@ class ProgramBuilder {
     if (std::holds_alternative<array::View>(node.attributes)) return compute(node, read);
     if (!fate.stored && fate.group == group_) return compute(node, read);
     if (own_ == &node) return compute(node, read);
-    const StoredValue value = lowering_.stored(a);
+    StoredValue value = lowering_.stored(a);
+    AffineRead from = read;
+    if (repeats_axis(read)) value = lowering_.lower_diagonal(node, value, spec_->grid, from);
     kernels::ProgramSpec::Load load;
-    load.from = {read, value.grid, value.dtype};
+    load.from = {from, value.grid, value.dtype};
     load.input = static_cast<int>(task_.inputs.size());
-    task_.inputs.push_back(make_input(value, read, spec_->grid));
+    task_.inputs.push_back(make_input(value, from, spec_->grid));
     return push_load(std::move(load));
   }
 
@@ -263,7 +275,6 @@ void Lowering::lower_group(GroupId group, const array::Node& node) {
   const std::vector<const array::Node*>& reductions = fusion_.reductions(group);
   const array::Output& space = owner != nullptr ? owner->outputs[0]
                                                 : reductions[0]->inputs[0].node()->outputs[at(reductions[0]->inputs[0].output())];
-  const auto index = static_cast<NodeIndex>(out_.plan.nodes.size());
   PlanNode task = new_node(node, "", space.grid);
   ProgramBuilder builder(*this, group, space.grid, task);
   const AffineRead whole = array::identity_read(space.grid.rank());
@@ -300,6 +311,7 @@ void Lowering::lower_group(GroupId group, const array::Node& node) {
     partials_[reduction] = partial;
   }
   task.spec = builder.finish();
+  const auto index = static_cast<NodeIndex>(out_.plan.nodes.size());  // building may append nodes
   for (std::size_t o = 0; o < sizes.size(); ++o) {
     task.outputs.push_back(out_.plan.add_slot(index, static_cast<int>(o), std::move(sizes[o])));
   }

@@ -42,6 +42,11 @@ class Lowering {
   void lower_stored(const array::Node& node);
   void lower_resident(const array::Node& node);
   void deliver(const Goal& goal);
+  /// The elements that tasks over `tasks` read through `read`, which follows an axis of theirs twice, copied
+  /// into an array of its own; `read` becomes the read of that array. What a task reads of an input must
+  /// follow from each of its axes alone: a diagonal does not.
+  StoredValue lower_diagonal(const array::Node& node, const StoredValue& value, const ChunkGrid& tasks,
+                             array::AffineRead& read);
 
   /// `a` as blocks.
   StoredValue stored(const Array& a);

@@ -34,6 +34,9 @@ struct PlanInput {
   /// The many blocks a task reads arrive one after the other in the total order (reductions);
   /// others must be there together anyway.
   bool streamed = false;
+  /// Blocks of the slot for each block of the array that tasks read: the links of a chain, which are
+  /// its last axis. Tasks are told the number in the array's grid.
+  std::int64_t links = 1;
 };
 
 /// A grid of tasks that run one kernel.

@@ -1,5 +1,6 @@
 #include "graph_reference.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <stdexcept>
@@ -178,15 +179,20 @@ Dense taken(const array::BlockOp& op, const array::TakeAttributes& take, const A
   });
 }
 
-Dense summed(const array::Reduce& reduce, const Dense& in, const Shape& shape) {
-  if (reduce.op != core::ReduceOp::kSum) throw std::logic_error("reduction without a reference");
-  Dense out = make_dense(shape, [](const Position&) { return 0.0; });
+Dense reduced(const array::Reduce& reduce, const Dense& in, const Shape& shape) {
+  const bool product = reduce.op == core::ReduceOp::kProd;
+  if (!product && reduce.op != core::ReduceOp::kSum && reduce.op != core::ReduceOp::kAny) {
+    throw std::logic_error("reduction without a reference");
+  }
+  Dense out = make_dense(shape, [&](const Position&) { return product ? 1.0 : 0.0; });
   for_each_index(in.shape, [&](Position index) {
     const double value = in.at(index);
     for (std::size_t i = 0; i < index.size(); ++i) {
       if (reduce.axes[i]) index[i] = 0;
     }
-    out.at(index) += value;
+    double& total = out.at(index);
+    total = product ? total * value : total + value;
+    if (reduce.op == core::ReduceOp::kAny) total = total != 0;
   });
   return out;
 }
@@ -290,7 +296,7 @@ Dense evaluate(const Array& x) {
     return assembled(*assemble, in, shape);
   }
   if (const auto* reduce = std::get_if<array::Reduce>(&node.attributes)) {
-    return summed(*reduce, in[0], shape);
+    return reduced(*reduce, in[0], shape);
   }
   if (std::holds_alternative<array::Matmul>(node.attributes)) {
     return multiplied(in[0], in[1], shape);
@@ -299,6 +305,46 @@ Dense evaluate(const Array& x) {
     return evaluate_block_op(*op, node, in[0], x.chunks());
   }
   throw std::logic_error("node kind without a reference");
+}
+
+double element(const Array& x, const Position& index) {
+  const array::Node& node = *x.node();
+  flat(x.shape(), index);
+  if (const auto* range = std::get_if<array::Arange>(&node.attributes)) {
+    return static_cast<double>(range->start.to<std::int64_t>() +
+                               index[0] * range->step.to<std::int64_t>());
+  }
+  if (const auto* view = std::get_if<array::View>(&node.attributes)) {
+    return element(node.inputs[0], read_at(view->read, index));
+  }
+  if (const auto* assemble = std::get_if<array::Assemble>(&node.attributes)) {
+    for (std::size_t k = 0; k < assemble->parts.size(); ++k) {
+      const array::Assemble::Part& part = assemble->parts[k];
+      bool inside = true;
+      for (std::size_t i = 0; i < index.size(); ++i) {
+        inside = inside && part.lo[i] <= index[i] && index[i] < part.hi[i];
+      }
+      if (inside) return element(node.inputs[k], read_at(part.read, index));
+    }
+    throw std::logic_error("an element that no part covers");
+  }
+  const ChunkGrid& from = node.inputs.at(0).chunks();
+  const ChunkGrid& to = x.chunks();
+  BlockIndex task;
+  std::int64_t offset = 0;  // of the element in its block
+  for (int i = 0; i < to.rank(); ++i) {
+    const std::int64_t position = index[static_cast<std::size_t>(i)];
+    task.push_back(to.axis(i).chunk_of(position));
+    offset = offset * to.axis(i).size(task.back()) + position - to.axis(i).begin(task.back());
+  }
+  const BlockIndex source = block_read(std::get<array::BlockOp>(node.attributes), task);
+  const Shape shape = from.block_shape(source);
+  if (element_count(shape) != element_count(to.block_shape(task))) {
+    throw std::logic_error("blocks of different sizes");
+  }
+  Position inside(shape.size());
+  for (std::size_t i = shape.size(); i-- > 0; offset /= shape[i]) inside[i] = offset % shape[i];
+  return element(node.inputs[0], block_position(from, source, inside));
 }
 
 std::int64_t draw(std::mt19937& random, std::int64_t low, std::int64_t high) {

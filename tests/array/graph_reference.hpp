@@ -31,6 +31,10 @@ Dense make_dense(const Shape& shape,
 /// What the graph says the array holds.
 Dense evaluate(const Array& x);
 
+/// One element of an array that may be too large to evaluate: ranges, views, copies and reshapes
+/// alone.
+double element(const Array& x, const std::vector<std::int64_t>& index);
+
 /// An array of 0, 1, 2, ... in ragged chunks, and the same as Dense.
 struct Sample {
   Array array;

@@ -65,6 +65,31 @@ TEST(Reshape, KeepsChunksWhereItCan) {
   EXPECT_EQ(ravel(y).node()->inputs[0].chunks().to_string(), "(3 x 4, 10)");
 }
 
+TEST(Reshape, LongRowsDoNotMakeLongBlocks) {
+  std::mt19937 random(61);
+  const std::int64_t total = 3'000'000'000;
+  const std::vector<Shape> shapes{
+      {3, 1'000'000'000},  {60, 50'000'000},    {2, 5, 300'000'000},  {1'000'000'000, 3},
+      {4, 3, 250'000'000}, {6, 500, 1'000'000}, {2, 1'000'000, 1500}, {total},
+      {50'000'000, 60}};
+  for (int round = 0; round < 40; ++round) {
+    const auto pick = [&] { return shapes[static_cast<std::size_t>(draw(random, 0, 8))]; };
+    Array x = arange(total, {.chunks = {1'000'000}});
+    for (int step = 0; step < 3; ++step) x = reshape(x, pick());
+    // 128 MiB are 16.8 million elements; rows of up to that length are kept whole, two at most.
+    EXPECT_LE(x.chunks().max_block_elements(), std::int64_t{34'000'000});
+    for (int sample = 0; sample < 20; ++sample) {
+      Position index;
+      double flat = 0;
+      for (const std::int64_t extent : x.shape()) {
+        index.push_back(draw(random, 0, extent - 1));
+        flat = flat * static_cast<double>(extent) + static_cast<double>(index.back());
+      }
+      ASSERT_EQ(testing::element(x, index), flat);
+    }
+  }
+}
+
 TEST(Reshape, RefusesOtherSizes) {
   EXPECT_REFUSED(reshape(zeros({3, 4}), {5}),
                  "[reshape] the number of elements must stay the same; got (3, 4) with 12 elements "

@@ -32,17 +32,20 @@ TEST(DeviceSpec, ACountMakesVirtualDevices) {
 }
 
 TEST(DeviceSpec, RefusesWhatCannotBeMeant) {
-  for (const char* text : {"", "Host", "host ", " host", "host:", "host:0", "host:-1", "host:+2", "host:04", "host:1025",
-                           "host:4x", "host:99999999999", "host:0-3", "host,host", "gpu", "null:2"}) {
-    EXPECT_EQ(error_of(text),
-              std::string("[TESSERA_DEVICES] devices are host, or host:<count> with a count of 1 to 1024; got \"") + text +
-                  "\"; try host or host:4");
+  for (const char* text :
+       {"", "Host", "host ", " host", "host:", "host:0", "host:-1", "host:+2", "host:04",
+        "host:1025", "host:4x", "host:99999999999", "host:0-3", "host,host", "gpu", "null:2"}) {
+    EXPECT_EQ(error_of(text), std::string("[TESSERA_DEVICES] devices are host, or host:<count> "
+                                          "with a count of 1 to 1024; got \"") +
+                                  text + "\"; try host or host:4");
   }
 }
 
 TEST(DeviceSpec, SaysThatThereIsNoCudaBackend) {
   for (const char* text : {"cuda", "cuda:0", "cuda:0-7"}) {
-    EXPECT_EQ(error_of(text), std::string("[TESSERA_DEVICES] this build has no CUDA backend; got \"") + text + "\"; try host or host:4");
+    EXPECT_EQ(error_of(text),
+              std::string("[TESSERA_DEVICES] this build has no CUDA backend; got \"") + text +
+                  "\"; try host or host:4");
   }
 }
 

@@ -10,7 +10,8 @@ namespace tessera::device {
 /// The system's memory, of which the n-th request (from 1) is refused, or it and all later ones.
 class FailingAllocator final : public HostAllocator {
  public:
-  explicit FailingAllocator(std::uint64_t nth = 0, bool persistent = false) : nth_(nth), persistent_(persistent) {}
+  explicit FailingAllocator(std::uint64_t nth = 0, bool persistent = false)
+      : nth_(nth), persistent_(persistent) {}
 
   std::byte* allocate(std::size_t bytes) noexcept override {
     const std::uint64_t number = ++requests_;

@@ -22,12 +22,14 @@ constexpr std::size_t kLimit = std::size_t{1} << 40;
 class SpillFolder {
  public:
   SpillFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "tessera-spill-XXXXXX").string();
+    std::string pattern =
+        (std::filesystem::temp_directory_path() / "tessera-spill-XXXXXX").string();
     path = ::mkdtemp(pattern.data());
   }
   ~SpillFolder() { std::filesystem::remove_all(path); }
   std::size_t entries() const {
-    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(path), std::filesystem::directory_iterator()));
+    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(path),
+                                                  std::filesystem::directory_iterator()));
   }
   std::string path;
 };
@@ -50,7 +52,8 @@ TEST(SpillStore, BlocksOfAnySizeComeBack) {
   std::mt19937_64 random(3);
   std::vector<std::pair<std::vector<std::byte>, DiskBlock>> blocks;
   std::size_t total = 0;
-  for (std::size_t size : {0ul, 1ul, 4095ul, 4096ul, 4097ul, 100'000ul, SpillStore::kPieceBytes, SpillStore::kPieceBytes + 1, 2 * SpillStore::kPieceBytes - 8}) {
+  for (std::size_t size : {0ul, 1ul, 4095ul, 4096ul, 4097ul, 100'000ul, SpillStore::kPieceBytes,
+                           SpillStore::kPieceBytes + 1, 2 * SpillStore::kPieceBytes - 8}) {
     std::vector<std::byte> bytes = random_bytes(size, random);
     DiskBlock block = store.write(7, static_cast<std::int64_t>(size), bytes.data(), size);
     blocks.emplace_back(std::move(bytes), std::move(block));
@@ -75,7 +78,8 @@ TEST(SpillStore, BlocksOfAnySizeComeBack) {
 TEST(SpillStore, LeavesNothingInTheFolder) {
   SpillFolder folder;
   SpillStore store(core::posix_file_system(), folder.path, kLimit);
-  const DiskBlock block = store.write(0, 0, random_bytes(1000, *std::make_unique<std::mt19937_64>(1)).data(), 1000);
+  const DiskBlock block =
+      store.write(0, 0, random_bytes(1000, *std::make_unique<std::mt19937_64>(1)).data(), 1000);
   EXPECT_EQ(folder.entries(), 0u);
 }
 
@@ -112,7 +116,8 @@ TEST(SpillStore, KeepsItsBudget) {
     FAIL();
   } catch (const OutOfMemory& e) {
     EXPECT_STREQ(e.what(),
-                 "[spill] blocks on disk must fit the budget; got 3.91 KiB to write with 3.91 KiB in use of 4.88 KiB; try a larger TESSERA_SPILL_LIMIT");
+                 "[spill] blocks on disk must fit the budget; got 3.91 KiB to write with 3.91 KiB "
+                 "in use of 4.88 KiB; try a larger TESSERA_SPILL_LIMIT");
     EXPECT_EQ(e.free_bytes, 1000u);
   }
   EXPECT_EQ(store.bytes_in_use(), 4000u);
@@ -121,11 +126,13 @@ TEST(SpillStore, KeepsItsBudget) {
 TEST(SpillStore, EverySystemCallMayFail) {
   std::mt19937_64 random(5);
   std::vector<std::vector<std::byte>> contents;
-  for (int i = 0; i < 6; ++i) contents.push_back(random_bytes(5000 + 3000 * static_cast<std::size_t>(i), random));
+  for (int i = 0; i < 6; ++i)
+    contents.push_back(random_bytes(5000 + 3000 * static_cast<std::size_t>(i), random));
   for (int error : {EIO, ENOSPC, 0}) {
     for (bool persistent : {false, true}) {
       for (std::uint64_t nth = 1;; ++nth) {
-        SCOPED_TRACE(testing::Message() << "error " << error << " call " << nth << " persistent " << persistent);
+        SCOPED_TRACE(testing::Message()
+                     << "error " << error << " call " << nth << " persistent " << persistent);
         SpillFolder folder;
         core::FaultyFileSystem files({nth, error, persistent});
         SpillStore store(files, folder.path, kLimit);
@@ -133,7 +140,8 @@ TEST(SpillStore, EverySystemCallMayFail) {
         int failures = 0;
         for (int i = 0; i < 6; ++i) {
           try {
-            blocks[i] = store.write(9, i, contents[static_cast<std::size_t>(i)].data(), contents[static_cast<std::size_t>(i)].size());
+            blocks[i] = store.write(9, i, contents[static_cast<std::size_t>(i)].data(),
+                                    contents[static_cast<std::size_t>(i)].size());
           } catch (const IoError& e) {
             ++failures;
             EXPECT_EQ(std::string(e.what()).find("[spill] a "), 0u) << e.what();
@@ -146,7 +154,10 @@ TEST(SpillStore, EverySystemCallMayFail) {
             ASSERT_EQ(read_back(block), contents[static_cast<std::size_t>(i)]);
           } catch (const IoError& e) {
             ++failures;
-            EXPECT_NE(std::string(e.what()).find("reading back block " + std::to_string(i) + " of array 9"), std::string::npos) << e.what();
+            EXPECT_NE(std::string(e.what()).find("reading back block " + std::to_string(i) +
+                                                 " of array 9"),
+                      std::string::npos)
+                << e.what();
           }
         }
         blocks.clear();
@@ -172,11 +183,15 @@ TEST(SpillStore, AFullDiskIsNamedWithNeedAndRoom) {
     try {
       store.write(3, 17, bytes.data(), bytes.size());
     } catch (const IoError& e) {
-      if (std::string(e.what()).find("a write must reach the disk") != std::string::npos) text = e.what();
+      if (std::string(e.what()).find("a write must reach the disk") != std::string::npos)
+        text = e.what();
     }
     ASSERT_LT(nth, 100u);
   }
-  EXPECT_EQ(text.find("[spill] a write must reach the disk; got " + folder.path + ": No space left on device (102400 bytes to write, "), 0u) << text;
+  EXPECT_EQ(text.find("[spill] a write must reach the disk; got " + folder.path +
+                      ": No space left on device (102400 bytes to write, "),
+            0u)
+      << text;
   EXPECT_NE(text.find(" free)"), std::string::npos) << text;
   EXPECT_NE(text.find("\n  spilling block 17 of array 3, 97.7 KiB"), std::string::npos) << text;
 }
@@ -207,7 +222,8 @@ TEST(SpillStore, EveryCorruptionIsDetected) {
   std::mt19937_64 random(6);
   std::vector<DiskBlock> blocks;
   constexpr std::size_t kSize = 4096;
-  for (int i = 0; i < 16; ++i) blocks.push_back(store.write(2, i, random_bytes(kSize, random).data(), kSize));
+  for (int i = 0; i < 16; ++i)
+    blocks.push_back(store.write(2, i, random_bytes(kSize, random).data(), kSize));
   std::vector<std::byte> out(kSize);
   int detected = 0;
   for (int i = 0; i < 10'000; ++i) {
@@ -222,9 +238,12 @@ TEST(SpillStore, EveryCorruptionIsDetected) {
     } catch (const IoError& e) {
       ++detected;
       if (i == 0) {
-        EXPECT_EQ(std::string(e.what()), "[spill] a block must read back as it was written; got block " + std::to_string(which) +
-                                             " of array 2, 4.00 KiB at byte " + std::to_string(which * kSize) + " of the spill file in " + folder.path +
-                                             ": its checksum differs; try checking that disk, or another TESSERA_SPILL_DIR");
+        EXPECT_EQ(
+            std::string(e.what()),
+            "[spill] a block must read back as it was written; got block " + std::to_string(which) +
+                " of array 2, 4.00 KiB at byte " + std::to_string(which * kSize) +
+                " of the spill file in " + folder.path +
+                ": its checksum differs; try checking that disk, or another TESSERA_SPILL_DIR");
       }
     }
     calls.kind = -1;

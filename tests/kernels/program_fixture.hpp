@@ -15,7 +15,8 @@
 #include "kernels/host/program_host.hpp"
 #include "kernels/host/visit_dtype.hpp"
 
-// Operands of random layout, a naive evaluator and builders of programs for the tests of fused programs.
+// Operands of random layout, a naive evaluator and builders of programs for the tests of fused
+// programs.
 
 namespace tessera::kernels::test {
 
@@ -23,8 +24,8 @@ namespace tessera::kernels::test {
 using Value = std::complex<long double>;
 
 inline const std::vector<DType> kAllDTypes = {
-    DType::kBool,   DType::kInt8,   DType::kInt16,   DType::kInt32,   DType::kInt64,
-    DType::kUInt8,  DType::kUInt16, DType::kUInt32,  DType::kUInt64,  DType::kFloat32,
+    DType::kBool,    DType::kInt8,      DType::kInt16,     DType::kInt32,  DType::kInt64,
+    DType::kUInt8,   DType::kUInt16,    DType::kUInt32,    DType::kUInt64, DType::kFloat32,
     DType::kFloat64, DType::kComplex64, DType::kComplex128};
 
 template <typename T>
@@ -132,8 +133,8 @@ class TestArray {
   Value get(std::int64_t linear) const { return read(dtype_, address(linear)); }
   void set(std::int64_t linear, Value value) { write(dtype_, address(linear), value); }
 
-  /// Small integers, so that integer arithmetic does not overflow; floats get fractions, and special
-  /// values with probability `special`.
+  /// Small integers, so that integer arithmetic does not overflow; floats get fractions, and
+  /// special values with probability `special`.
   void fill(Rng& rng, double special = 0.0) {
     const bool inexact = is_floating(dtype_) || is_complex(dtype_);
     const bool is_signed = inexact || kind(dtype_) == DTypeKind::kSignedInteger;
@@ -282,9 +283,9 @@ inline std::vector<std::unique_ptr<Guarded>> run(const host::PreparedProgram& pr
   for (const ProgramReduction& reduction : program.reductions) {
     const DType dtype = program.instrs[static_cast<std::size_t>(reduction.value)].dtype;
     const std::int64_t kept = kept_count(program, input.shape);
-    const std::size_t bytes =
-        reduction.finish ? itemsize(reduced_dtype(reduction.op, dtype)) * static_cast<std::size_t>(kept)
-                         : accumulator_bytes(reduction.op, dtype, kept);
+    const std::size_t bytes = reduction.finish ? itemsize(reduced_dtype(reduction.op, dtype)) *
+                                                     static_cast<std::size_t>(kept)
+                                               : accumulator_bytes(reduction.op, dtype, kept);
     buffers.push_back(std::make_unique<Guarded>(bytes));
     reductions.push_back(buffers.back()->data());
   }

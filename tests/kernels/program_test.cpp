@@ -151,8 +151,11 @@ Program random_chain(DType dtype, int rank, Rng& rng) {
         if (!ordered) break;
         values.push_back(b.op(ScalarOp::kWhere, b.op(ScalarOp::kLess, any(), any()), any(), any()));
         break;
-      default:
-        values.push_back(b.cast(b.cast(any(), DType::kComplex128), dtype));
+      default: {
+        if (kind(dtype) == DTypeKind::kUnsignedInteger) break;  // negatives have wrapped
+        const DType wide = is_integer(dtype) ? DType::kInt64 : DType::kComplex128;
+        values.push_back(b.cast(b.cast(any(), wide), dtype));
+      }
     }
   }
   b.program.stores.push_back(values.back());

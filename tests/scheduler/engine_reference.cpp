@@ -17,19 +17,32 @@ std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 template <typename Visit>
 auto with_type(DType dtype, const Visit& visit) {
   switch (dtype) {
-    case DType::kBool: return visit(bool{});
-    case DType::kInt8: return visit(std::int8_t{});
-    case DType::kInt16: return visit(std::int16_t{});
-    case DType::kInt32: return visit(std::int32_t{});
-    case DType::kInt64: return visit(std::int64_t{});
-    case DType::kUInt8: return visit(std::uint8_t{});
-    case DType::kUInt16: return visit(std::uint16_t{});
-    case DType::kUInt32: return visit(std::uint32_t{});
-    case DType::kUInt64: return visit(std::uint64_t{});
-    case DType::kFloat32: return visit(float{});
-    case DType::kComplex64: return visit(std::complex<float>{});
-    case DType::kComplex128: return visit(std::complex<double>{});
-    default: return visit(double{});
+    case DType::kBool:
+      return visit(bool{});
+    case DType::kInt8:
+      return visit(std::int8_t{});
+    case DType::kInt16:
+      return visit(std::int16_t{});
+    case DType::kInt32:
+      return visit(std::int32_t{});
+    case DType::kInt64:
+      return visit(std::int64_t{});
+    case DType::kUInt8:
+      return visit(std::uint8_t{});
+    case DType::kUInt16:
+      return visit(std::uint16_t{});
+    case DType::kUInt32:
+      return visit(std::uint32_t{});
+    case DType::kUInt64:
+      return visit(std::uint64_t{});
+    case DType::kFloat32:
+      return visit(float{});
+    case DType::kComplex64:
+      return visit(std::complex<float>{});
+    case DType::kComplex128:
+      return visit(std::complex<double>{});
+    default:
+      return visit(double{});
   }
 }
 
@@ -200,8 +213,8 @@ std::string difference(const HostArray& result, const Reference& reference) {
     for (std::size_t i = 0; i < values.size(); ++i) {
       const Number got = widen(values[i]);
       if (same(got, reference.values[i], tolerance)) continue;
-      out << "element " << i << " of " << to_string(reference.shape) << " " << reference.dtype << " is " << got << " for "
-          << reference.values[i] << ", tolerance " << tolerance;
+      out << "element " << i << " of " << to_string(reference.shape) << " " << reference.dtype
+          << " is " << got << " for " << reference.values[i] << ", tolerance " << tolerance;
       return;
     }
   });

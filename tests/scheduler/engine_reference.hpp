@@ -3,13 +3,15 @@
 #include <complex>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "tessera/array.hpp"
 
-// An eager n-d array for checking the engine: one number type wide enough for every dtype, no chunks, no fusion,
-// one loop over an odometer for every operation. It shares no code with the engine but the dtype's numbers.
+// An eager n-d array for checking the engine: one number type wide enough for every dtype, no
+// chunks, no fusion, one loop over an odometer for every operation. It shares no code with the
+// engine but the dtype's numbers.
 
 namespace tessera::testing {
 
@@ -21,14 +23,16 @@ struct Reference {
   Shape shape;
   DType dtype = DType::kFloat64;
   std::vector<Number> values;
-  bool exact = true;      ///< every number, and all that led to it, has so few bits that nothing was rounded
+  bool exact =
+      true;  ///< every number, and all that led to it, has so few bits that nothing was rounded
   long double scale = 1;  ///< bounds the magnitudes that led to the values, for absolute tolerances
   long double eps = 0;    ///< coarsest precision on the way
 
   const Number& at(const Place& place) const;
 };
 
-/// The array whose element at each place `value` gives; exact, scale and eps follow from the inputs and the values.
+/// The array whose element at each place `value` gives; exact, scale and eps follow from the inputs
+/// and the values.
 Reference build(const Shape& shape, DType dtype, const std::vector<const Reference*>& inputs,
                 const std::function<Number(const Place&)>& value);
 /// The place of the element that a broadcast array has at `place`.

@@ -14,8 +14,8 @@
 #include "scheduler/executor/host_driver.hpp"
 #include "tessera/error.hpp"
 
-// Kernels for tests of the executor: every block is a hash of the node, the block's number and the whole
-// contents of what the task reads, so that one wrong byte anywhere changes the results.
+// Kernels for tests of the executor: every block is a hash of the node, the block's number and the
+// whole contents of what the task reads, so that one wrong byte anywhere changes the results.
 
 namespace tessera::scheduler::test {
 
@@ -50,7 +50,8 @@ inline void hash_task(const HashSpec& spec, const kernels::TaskArgs& args) {
   }
   for (std::size_t o = 0; o < spec.outputs.size(); ++o) {
     const std::size_t size = spec.outputs[o].bytes(args.block);
-    if (args.chained && static_cast<int>(o) == spec.chain_output) h = hash_bytes(h, args.outputs[o], size);
+    if (args.chained && static_cast<int>(o) == spec.chain_output)
+      h = hash_bytes(h, args.outputs[o], size);
     for (std::size_t i = 0; i + 8 <= size; i += 8) {
       h = mix(h, i);
       std::memcpy(args.outputs[o] + i, &h, 8);
@@ -104,8 +105,10 @@ inline void add_hash_kernels(Plan& plan, std::uint64_t seed) {
     spec->salt = seed * 1000 + n;
     if (random() % 4 == 0) spec->scratch_bytes = 1 + random() % 500;
     spec->wide = random() % 8 == 0;
-    for (const PlanInput& input : node.inputs) spec->inputs.push_back(plan.slots[static_cast<std::size_t>(input.slot)].size);
-    for (SlotIndex slot : node.outputs) spec->outputs.push_back(plan.slots[static_cast<std::size_t>(slot)].size);
+    for (const PlanInput& input : node.inputs)
+      spec->inputs.push_back(plan.slots[static_cast<std::size_t>(input.slot)].size);
+    for (SlotIndex slot : node.outputs)
+      spec->outputs.push_back(plan.slots[static_cast<std::size_t>(slot)].size);
     spec->chain_output = node.chain_output;
     node.scratch_bytes = spec->scratch_bytes;
     node.wide = spec->wide;
@@ -132,14 +135,17 @@ inline Contents reference(const Plan& plan, const Contents& known = {}) {
       std::vector<std::uint32_t> offsets;
       for (const PlanInput& input : node.inputs) {
         offsets.push_back(static_cast<std::uint32_t>(pieces.size()));
-        plan.for_each_block(input, coords, [&](SlotIndex slot, std::int64_t b) { pieces.push_back({b, blocks.at({slot, b}).data()}); });
+        plan.for_each_block(input, coords, [&](SlotIndex slot, std::int64_t b) {
+          pieces.push_back({b, blocks.at({slot, b}).data()});
+        });
       }
       offsets.push_back(static_cast<std::uint32_t>(pieces.size()));
       kernels::TaskArgs args;
       args.block = block;
       args.pieces = pieces;
       args.piece_offsets = offsets;
-      args.chained = node.chain_axis >= 0 && !node.chain_start[static_cast<std::size_t>(coords[node.chain_axis])];
+      args.chained = node.chain_axis >= 0 &&
+                     !node.chain_start[static_cast<std::size_t>(coords[node.chain_axis])];
       std::vector<std::byte*> outputs;
       for (std::size_t o = 0; o < node.outputs.size(); ++o) {
         std::vector<std::byte>& out = blocks[{node.outputs[o], block}];
@@ -215,8 +221,9 @@ struct Machine {
   std::shared_ptr<device::HostDevices> devices;
 
   /// `device_bytes` is the budget of each device.
-  Machine(int count, int workers, std::size_t device_bytes, std::size_t host_bytes, std::size_t disk_bytes,
-          const core::FileSystem* files = nullptr, device::HostAllocator* allocator = nullptr) {
+  Machine(int count, int workers, std::size_t device_bytes, std::size_t host_bytes,
+          std::size_t disk_bytes, const core::FileSystem* files = nullptr,
+          device::HostAllocator* allocator = nullptr) {
     options.count = count;
     options.workers = workers;
     options.device_budget_bytes = device_bytes;

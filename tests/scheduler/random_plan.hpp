@@ -55,6 +55,7 @@ class RandomPlan {
   void append(Plan& plan, PlanNode node) {
     const auto index = static_cast<NodeIndex>(plan.nodes.size());
     node.outputs.push_back(plan.add_slot(index, 0, kernels::BlockSize(grid(node.counts), DType::kFloat64)));
+    if (pick(0, 5) == 0) node.outputs.push_back(plan.add_slot(index, 1, kernels::BlockSize(grid(node.counts), DType::kInt64)));
     plan.add_node(std::move(node));
   }
   void source(Plan& plan) {

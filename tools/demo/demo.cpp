@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "core/file_system.hpp"
+#include "tessera/error.hpp"
 #include "tools/demo/parts.hpp"
 
 namespace tessera::demo {
@@ -12,7 +13,12 @@ int run(const Options& options) {
   std::printf("measuring what this machine reaches ...\n");
   std::fflush(stdout);
   Report report(measure_ceilings());
-  run_pile(options, report);
+  try {
+    run_pile(options, report);
+  } catch (const LibraryError& error) {
+    if (!options.path.empty()) throw;  // asked for; without a path the rest is still worth showing
+    std::printf("the part with files is left out: %s\n", error.what());
+  }
   run_expressions(options, report);
   report.print();
   std::printf("%s; pictures and arrays: %s\n",

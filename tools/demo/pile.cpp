@@ -181,8 +181,13 @@ void run_pile(const Options& options, Report& report) {
   const std::vector<std::int64_t> labels = months_of(info);
   const int axis = info.time_axis;
   const Array x = open(path, variable);
-  std::cout << variable << " of " << path << ": " << x << '\n';
+  std::cout << variable << " of " << path << ": " << x << std::endl;
 
+  std::vector<std::int64_t> sorted = labels;
+  std::sort(sorted.begin(), sorted.end());
+  if (std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end()) {
+    std::printf("every calendar month occurs once, so the spread about its mean is 0\n");
+  }
   const Statistics all = statistics(x, axis, labels);
   std::vector<Array> kept;
   const double seconds = timed([&] {
@@ -219,7 +224,8 @@ void run_pile(const Options& options, Report& report) {
                            ", off by ", short_number(worst));
   report.add(std::move(row));
 
-  const std::string label = info.long_name.empty() ? variable : info.long_name;
+  std::string label = info.long_name.empty() ? variable : info.long_name;
+  std::replace(label.begin(), label.end(), '_', ' ');
   draw(kept[0], info, label + ": time mean", options.output + "/time_mean.png");
   draw(kept[2], info, label + ": spread about the monthly mean",
        options.output + "/anomaly_spread.png");

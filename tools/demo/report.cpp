@@ -15,8 +15,10 @@ namespace {
 constexpr int kBarWidth = 30;
 
 std::string rate(double per_second, bool bytes) {
+  const bool small = per_second < 1e9;
   char text[48];
-  std::snprintf(text, sizeof text, "%.1f %s", per_second / 1e9, bytes ? "GB/s" : "GFLOP/s");
+  std::snprintf(text, sizeof text, "%.1f %s%s", per_second / (small ? 1e6 : 1e9), small ? "M" : "G",
+                bytes ? "B/s" : "FLOP/s");
   return text;
 }
 
@@ -31,8 +33,11 @@ void Report::print() const {
               rate(ceilings_.copy_bytes_per_s, true).c_str(),
               rate(ceilings_.read_bytes_per_s, true).c_str(),
               rate(ceilings_.flops_per_s, false).c_str());
-  std::printf("%-44s %9s %10s %15s %14s  %s\n", "what", "seconds", "bytes", "rate", "of ceiling",
-              "check");
+  std::size_t width = 0;
+  for (const Row& row : rows_) width = std::max(width, row.what.size());
+  const auto column = static_cast<int>(width);
+  std::printf("%-*s %9s %10s %15s %14s  %s\n", column, "what", "seconds", "bytes", "rate",
+              "of ceiling", "check");
   for (const Row& row : rows_) {
     const bool bytes = row.flops == 0.0;
     const double reached = (bytes ? row.bytes : row.flops) / std::max(row.seconds, 1e-9);
@@ -41,8 +46,8 @@ void Report::print() const {
       std::snprintf(part, sizeof part, "%.0f%% %s", 100.0 * reached / row.ceiling,
                     row.ceiling_name.c_str());
     }
-    std::printf("%-44s %9.3f %10s %15s %14s  %s%s\n", row.what.c_str(), row.seconds,
-                format_bytes(static_cast<std::size_t>(row.bytes)).c_str(),
+    std::printf("%-*s %9.3f %10s %15s %14s  %s%s\n", column, row.what.c_str(), row.seconds,
+                (bytes ? format_bytes(static_cast<std::size_t>(row.bytes)) : "-").c_str(),
                 rate(reached, bytes).c_str(), part,
                 row.right ? "ok: " : "WRONG: ", row.checked.c_str());
   }

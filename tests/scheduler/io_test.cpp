@@ -1,0 +1,243 @@
+#include "tessera/io.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include "io/netcdf/netcdf_library.hpp"
+#include "io/netcdf/netcdf_writer.hpp"
+#include "tessera/tessera.hpp"
+
+namespace tessera {
+namespace {
+
+class IoTest : public ::testing::Test {
+ protected:
+  IoTest() {
+    std::string name = std::filesystem::temp_directory_path() / "tessera_io_XXXXXX";
+    folder_ = mkdtemp(name.data());
+  }
+  ~IoTest() override { std::filesystem::remove_all(folder_); }
+  std::string path(const std::string& name) const { return folder_ + "/" + name; }
+
+  std::string folder_;
+};
+
+template <typename Call>
+std::string message_of(Call call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+constexpr std::int16_t kFill = -999;
+
+// Stored numbers of file `f`: time t, row i, column j; every seventh value is missing.
+std::int16_t stored(int f, int t, int i, int j) {
+  const int number = ((f * 4 + t) * 5 + i) * 6 + j;
+  return number % 7 == 0 ? kFill : static_cast<std::int16_t>(number);
+}
+
+// Four steps a file of (time, y, x) = (., 5, 6), packed by 0.5; times are months from 2001-01.
+void write_file(const std::string& path, int f) {
+  using io::NetcdfAttribute;
+  io::NetcdfWriter writer = io::NetcdfWriter::create(core::posix_file_system(), path);
+  writer.add_dimension("time", 0, true);
+  writer.add_dimension("y", 5);
+  writer.add_dimension("x", 6);
+  writer.add_variable({.name = "time",
+                       .dimensions = {"time"},
+                       .attributes = {NetcdfAttribute::text("units", "days since 2001-01-16"),
+                                      NetcdfAttribute::text("calendar", "360_day")}});
+  writer.add_variable({.name = "y",
+                       .dimensions = {"y"},
+                       .attributes = {NetcdfAttribute::text("units", "degrees_north")}});
+  writer.add_variable(
+      {.name = "t",
+       .dtype = DType::kInt16,
+       .dimensions = {"time", "y", "x"},
+       .chunk_shape = {2, 5, 6},
+       .deflate_level = 1,
+       .fill_value = Scalar(kFill),
+       .attributes = {NetcdfAttribute::text("units", "K"),
+                      NetcdfAttribute::text("long_name", "a field"),
+                      NetcdfAttribute::number("scale_factor", DType::kFloat64, 0.5)}});
+  std::vector<double> times, rows{-2, -1, 0, 1, 2};
+  std::vector<std::int16_t> values;
+  for (int t = 0; t < 4; ++t) {
+    times.push_back(30.0 * (f * 4 + t));
+    for (int i = 0; i < 5; ++i) {
+      for (int j = 0; j < 6; ++j) values.push_back(stored(f, t, i, j));
+    }
+  }
+  writer.write("time", {0}, {4}, times.data());
+  writer.write("y", {0}, {5}, rows.data());
+  writer.write("t", {0, 0, 0}, {4, 5, 6}, values.data());
+  writer.finish();
+}
+
+class PileTest : public IoTest {
+ protected:
+  void SetUp() override {
+    if (!io::netcdf_module_status().available) GTEST_SKIP() << io::netcdf_module_status().text;
+    for (int f = 0; f < 3; ++f) write_file(path("t" + std::to_string(f + 9) + ".nc"), f);
+  }
+};
+
+void expect_decoded(const HostArray& host) {
+  ASSERT_EQ(host.shape(), (Shape{12, 5, 6}));
+  ASSERT_EQ(host.dtype(), float32);
+  const auto values = host.span<float>();
+  std::size_t at = 0;
+  for (int t = 0; t < 12; ++t) {
+    for (int i = 0; i < 5; ++i) {
+      for (int j = 0; j < 6; ++j, ++at) {
+        const std::int16_t raw = stored(t / 4, t % 4, i, j);
+        if (raw == kFill) {
+          ASSERT_TRUE(std::isnan(values[at])) << t << ' ' << i << ' ' << j;
+        } else {
+          ASSERT_EQ(values[at], 0.5f * static_cast<float>(raw)) << t << ' ' << i << ' ' << j;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(PileTest, OpensFoldersPatternsAndFilesDecoded) {
+  expect_decoded(open(folder_, "t").compute());
+  expect_decoded(open(path("*.nc"), "t").compute());
+  expect_decoded(open(folder_, "t", {.chunks = Chunks{5, 2, -1}}).compute());
+  EXPECT_EQ(open(path("t9.nc"), "t").shape(), (Shape{4, 5, 6}));
+}
+
+TEST_F(PileTest, ReadsWhatAViewNeeds) {
+  const HostArray part =
+      open(folder_, "t", {.chunks = Chunks{3, -1, -1}})[{Slice{2, 11, 4}, 3, Slice{1, 4}}]
+          .compute();
+  ASSERT_EQ(part.shape(), (Shape{3, 3}));
+  for (int k = 0; k < 3; ++k) {
+    for (int j = 0; j < 3; ++j) {
+      const int t = 2 + 4 * k;
+      const std::int16_t raw = stored(t / 4, t % 4, 3, j + 1);
+      const float got = part.span<float>()[static_cast<std::size_t>(k * 3 + j)];
+      EXPECT_TRUE(raw == kFill ? std::isnan(got) : got == 0.5f * static_cast<float>(raw));
+    }
+  }
+}
+
+TEST_F(PileTest, DescribesDimensionsCoordinatesAndDates) {
+  const VariableInfo info = describe(folder_, "t");
+  EXPECT_EQ(info.dimensions, (std::vector<std::string>{"time", "y", "x"}));
+  EXPECT_EQ(info.shape, (Shape{12, 5, 6}));
+  EXPECT_EQ(info.dtype, float32);
+  EXPECT_EQ(info.units, "K");
+  EXPECT_EQ(info.long_name, "a field");
+  EXPECT_EQ(info.time_axis, 0);
+  ASSERT_EQ(info.coordinates.size(), 2u);
+  ASSERT_EQ(info.coordinates[0].dates.size(), 12u);
+  EXPECT_EQ(info.coordinates[0].dates[11].month, 12);
+  EXPECT_EQ(info.coordinates[0].dates[11].day, 16);
+  EXPECT_EQ(info.coordinates[0].dates[11].text, "2001-12-16 00:00:00");
+  EXPECT_EQ(info.coordinates[1].values, (std::vector<double>{-2, -1, 0, 1, 2}));
+  EXPECT_EQ(info.coordinates[1].units, "degrees_north");
+}
+
+TEST_F(PileTest, ListsVariablesOfTheFirstFile) {
+  const std::vector<VariableInfo> all = list_variables(folder_);
+  ASSERT_EQ(all.size(), 3u);
+  EXPECT_EQ(all[2].name, "t");
+  EXPECT_EQ(all[2].shape, (Shape{4, 5, 6}));
+  EXPECT_EQ(all[2].time_axis, 0);
+  EXPECT_EQ(all[1].time_axis, -1);
+}
+
+TEST_F(PileTest, RefusesWhatIsNotThere) {
+  EXPECT_NE(message_of([&] { open(path("none*.nc"), "t"); }).find("must name at least one file"),
+            std::string::npos);
+  EXPECT_NE(message_of([&] {
+              list_variables(path("none*.nc"));
+            }).find("[list_variables] a path must name"),
+            std::string::npos);
+  EXPECT_NE(message_of([&] { open(folder_, "salinity"); }).find("salinity"), std::string::npos);
+}
+
+TEST_F(PileTest, AFileThatChangedIsAnErrorThatNamesIt) {
+  const Array x = open(folder_, "t");
+  std::ofstream(path("t10.nc"), std::ios::app) << "more";
+  EXPECT_NE(message_of([&] { sum(x).compute(); }).find("t10.nc"), std::string::npos);
+}
+
+TEST_F(IoTest, NpyKeepsEveryBitForRandomShapesAndChunks) {
+  const unsigned seed = 20'240'611;
+  std::mt19937 engine(seed);
+  for (int round = 0; round < 30; ++round) {
+    Shape shape(engine() % 4);
+    std::vector<std::int64_t> chunks, other;
+    for (std::int64_t& extent : shape) {
+      extent = engine() % 8 == 0 ? 0 : static_cast<std::int64_t>(engine() % 40) + 1;
+      chunks.push_back(static_cast<std::int64_t>(engine() % 17) + 1);
+      other.push_back(static_cast<std::int64_t>(engine() % 17) + 1);
+    }
+    const DType dtype = round % 2 == 0 ? float64 : float32;
+    const Array x =
+        random::normal(shape, {.chunks = Chunks(chunks), .seed = round, .dtype = dtype}) + 1.0;
+    save_npy(x, path("x.npy"));
+    const HostArray expected = x.compute();
+    const Array again = load_npy(path("x.npy"), {.chunks = Chunks(other)});
+    ASSERT_EQ(again.dtype(), dtype);
+    const HostArray got = again.compute();
+    ASSERT_EQ(got.shape(), shape) << "seed " << seed << " round " << round;
+    ASSERT_EQ(std::memcmp(got.data(), expected.data(), expected.nbytes()), 0)
+        << "seed " << seed << " round " << round;
+  }
+}
+
+TEST_F(IoTest, NpyIsWrittenInLittleMemory) {
+  SessionOptions little;
+  little.devices = "host:2";
+  little.device_memory_bytes = 1u << 20;
+  little.host_memory_bytes = 1u << 20;
+  Session session(little);
+  const Array x = random::normal({1'000, 1'000}, {.chunks = {100, 100}, .seed = 5});
+  {
+    const SessionScope scope(session);
+    save_npy(x + x.T(), path("x.npy"));
+  }
+  const HostArray expected = (x + x.T()).compute();
+  const HostArray got = load_npy(path("x.npy")).compute();
+  EXPECT_EQ(std::memcmp(got.data(), expected.data(), expected.nbytes()), 0);
+  EXPECT_EQ(session.resident_bytes(), 0u);
+}
+
+TEST_F(IoTest, AFailedSaveLeavesNoFile) {
+  const Array bad = map_blocks(
+      [](std::span<const InputBlock>, const OutputBlock& out) {
+        if (out.index[0] == 1) throw std::runtime_error("no value here");
+        std::memset(out.data, 0, static_cast<std::size_t>(out.size()) * 8);
+      },
+      {zeros({20}, {.chunks = {5}})});
+  EXPECT_NE(message_of([&] { save_npy(bad, path("x.npy")); }).find("no value here"),
+            std::string::npos);
+  EXPECT_TRUE(std::filesystem::is_empty(folder_));
+  EXPECT_NE(message_of([&] { save_npy(bad, path("no/folder/x.npy")); }).find("no/folder"),
+            std::string::npos);
+}
+
+TEST_F(IoTest, PngNeedsARealMatrix) {
+  save_png(eye(20, {.chunks = {7, 7}}), path("x.png"), {.title = "identity"});
+  EXPECT_GT(std::filesystem::file_size(path("x.png")), 100u);
+  EXPECT_EQ(message_of([&] { save_png(zeros({3}), path("y.png")); }),
+            "[save_png] the array must be real and have 2 axes; got shape (3,), dtype float64; try "
+            "indexing, squeeze or abs");
+  EXPECT_FALSE(std::filesystem::exists(path("y.png")));
+}
+
+}  // namespace
+}  // namespace tessera
