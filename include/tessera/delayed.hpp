@@ -118,7 +118,7 @@ auto delayed(F function, const Args&... args) {
       detail::make_argument(args, inputs, where)...};
   using R = std::decay_t<decltype(std::apply(
       [&](const auto&... a) -> decltype(auto) {
-        std::size_t next = 0;
+        [[maybe_unused]] std::size_t next = 0;
         return function(a.resolve(std::span<const InputBlock>(), next)...);
       },
       arguments))>;
@@ -128,7 +128,7 @@ auto delayed(F function, const Args&... args) {
     if (state->value) return;
     std::apply(
         [&](const auto&... a) {
-          std::size_t next = 0;
+          [[maybe_unused]] std::size_t next = 0;
           // Resolved in order, since each takes the next input.
           std::tuple<decltype(a.resolve(blocks, next))...> values{a.resolve(blocks, next)...};
           std::apply(

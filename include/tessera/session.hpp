@@ -16,16 +16,16 @@ namespace tessera {
 
 /// Where and within which limits computations run. Fields left alone are read from the TESSERA_* variables.
 struct SessionOptions {
-  std::string devices;                               ///< "host", or "host:4" for four virtual devices
-  std::optional<std::size_t> device_memory_bytes;    ///< budget of each device
-  std::optional<std::size_t> host_memory_bytes;      ///< budget of the host memory that devices spill to
-  std::optional<std::size_t> disk_memory_bytes;      ///< budget of the disk tier; 0: no disk
-  std::string spill_dir;
+  std::string devices = {};                          ///< "host", or "host:4" for four virtual devices
+  std::optional<std::size_t> device_memory_bytes = std::nullopt;  ///< budget of each device
+  std::optional<std::size_t> host_memory_bytes = std::nullopt;    ///< budget of the host memory that devices spill to
+  std::optional<std::size_t> disk_memory_bytes = std::nullopt;    ///< budget of the disk tier; 0: no disk
+  std::string spill_dir = {};
   int workers = 0;                                   ///< threads of all host devices together; 0: the cores
-  std::optional<bool> fuse;
+  std::optional<bool> fuse = std::nullopt;
   /// Executes ready work in a random order drawn from this seed instead of the plan's. For tests: results do
   /// not change.
-  std::optional<std::uint64_t> shuffle_seed;
+  std::optional<std::uint64_t> shuffle_seed = std::nullopt;
 };
 
 /// What one computation did.
@@ -47,9 +47,9 @@ struct RunReport {
 
 /// How one computation is watched and stopped.
 struct RunOptions {
-  std::stop_token stop;
+  std::stop_token stop = {};
   /// Called now and then, from the calling thread, with tasks done and tasks in all.
-  std::function<void(std::int64_t done, std::int64_t total)> progress;
+  std::function<void(std::int64_t done, std::int64_t total)> progress = {};
 };
 
 /// What modelled devices can do; the defaults are one H200 of an eight-GPU node.

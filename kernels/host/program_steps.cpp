@@ -150,6 +150,7 @@ class StepCompiler {
     std::size_t widest = 1;
     for (int v = 0; v < count(); ++v) describe_users(v, widest);
     for (const ProgramReduction& reduction : program_.reductions) {
+      out_.values[at(reduction.value)].random_only = false;
       if (reduction.index >= 0) out_.values[at(reduction.index)].random_only = false;
     }
     for (const int v : program_.stores) out_.values[at(v)].random_only = false;
