@@ -266,7 +266,8 @@ SimulationReport simulate(const std::vector<Array>& arrays, const SimulationOpti
   scheduler::ModelledOptions modelled;
   modelled.model = {options.memory_bytes_per_s, options.flops_per_s,      options.link_bytes_per_s,
                     options.host_bytes_per_s,   options.disk_bytes_per_s, options.task_overhead_s};
-  modelled.critical_path = true;
+  modelled.critical_path = options.critical_path;
+  modelled.check = options.check;
   const scheduler::ModelledReport run = scheduler::run_modelled(order, devices, modelled);
   SimulationReport out;
   out.seconds = run.seconds;
@@ -276,6 +277,7 @@ SimulationReport simulate(const std::vector<Array>& arrays, const SimulationOpti
   out.device_to_device_bytes = run.counters.device_to_device_bytes;
   out.spilled_bytes = run.counters.to_host_bytes + run.counters.to_disk_bytes;
   out.peak_device_bytes = run.counters.peak_bytes;
+  out.peak_state_bytes = run.counters.peak_state_bytes;
   return out;
 }
 

@@ -65,6 +65,10 @@ struct SimulationOptions {
   double disk_bytes_per_s = 6e9;
   double task_overhead_s = 3e-6;
   bool fuse = true;
+  /// Checks with one bit a task that each ran once and after its inputs; a breach throws std::logic_error.
+  bool check = false;
+  /// Also finds the longest chain of dependent tasks, for some time more.
+  bool critical_path = true;
 };
 
 /// What a simulated run would take. Nothing is computed.
@@ -75,6 +79,7 @@ struct SimulationReport {
   std::int64_t tasks = 0;
   std::size_t device_to_device_bytes = 0;
   std::size_t spilled_bytes = 0;       ///< written to the host and disk tiers
+  std::size_t peak_state_bytes = 0;    ///< of the scheduler's own tables
   std::vector<std::size_t> peak_device_bytes;
 };
 
