@@ -69,7 +69,7 @@ HostRun::HostRun(const TaskOrder& order, const HostRunOptions& options)
       options_(options),
       devices_(*options.devices),
       dispatcher_(order, dispatcher_options(*options.devices, order.plan(), options), *this),
-      queue_(order.plan(), devices_.workers(), options.shuffle_seed) {
+      queue_(order.plan().nodes.size(), devices_.workers(), options.shuffle_seed) {
   for (const PlanNode& node : plan_->nodes) {
     NodeKernel prepared;
     if (node.task_count > 0) {

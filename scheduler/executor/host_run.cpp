@@ -29,7 +29,7 @@ void HostRun::work(std::unique_lock<std::mutex>& lock, int thread) {
       if (over_ || thread != 0) return;
       wait(lock);
     } else {
-      wake_others(ReadyQueue::is_long(batch));
+      wake_others();
       lock.unlock();
       const Clock::time_point begin = Clock::now();
       for (WorkItem* item : batch) {
@@ -60,8 +60,8 @@ void HostRun::wait(std::unique_lock<std::mutex>& lock) {
 
 // Each thread that leaves work behind wakes two more, so that many are up in a few steps and none
 // is woken for work that another has taken.
-void HostRun::wake_others(bool away) {
-  auto count = static_cast<int>(std::min<std::size_t>(queue_.worth_waking(away), 2));
+void HostRun::wake_others() {
+  auto count = static_cast<int>(std::min<std::size_t>(queue_.waiting(), 2));
   if (count > 0 && caller_waits_) {
     caller_waits_ = false;
     caller_.notify_one();
@@ -88,7 +88,7 @@ void HostRun::finish(WorkItem& item) noexcept {
   std::unique_lock lock(mutex_);
   collect(item);
   if (!reporting_) report(lock);
-  wake_others(true);
+  wake_others();
 }
 
 void HostRun::report_progress(std::unique_lock<std::mutex>& lock) {
@@ -126,7 +126,7 @@ void HostRun::report(std::unique_lock<std::mutex>& lock) {
     not_queued_.clear();
     for (WorkItem* item : launched_) queue_.push(item);
     launched_.clear();
-    if (!finished_items_.empty()) wake_others(true);
+    if (!finished_items_.empty()) wake_others();
   } while (!finished_items_.empty());
   reporting_ = false;
   if (outstanding_ > 0) return;

@@ -46,7 +46,7 @@ class HostRun final : public Driver, private device::WorkerPool::Job {
   void help(int worker) noexcept override;
   void work(std::unique_lock<std::mutex>& lock, int thread);
   void wait(std::unique_lock<std::mutex>& lock);
-  void wake_others(bool away);
+  void wake_others();
   void collect(WorkItem& item);
   void fail(std::exception_ptr error);
   void report_progress(std::unique_lock<std::mutex>& lock);

@@ -23,7 +23,6 @@ struct WorkItem final : device::Work {
   int thread = 0;        ///< for the trace: where a disk stream runs it
   bool is_move = false;
   bool wide = false;
-  float expected_ns = 0.0F;  ///< the queue's
   std::exception_ptr failure;
 
   // A task.
@@ -43,39 +42,35 @@ struct WorkItem final : device::Work {
   StoredBlock* to = nullptr;
 };
 
-/// Started work that no thread has taken yet. Guarded by the run's mutex. Taking a task costs two
-/// passes of the lock and waking a thread some microseconds, so tasks of nodes that took little
-/// time so far are taken several at once, and threads are woken by how long the queue will take.
+/// Started work that no thread has taken yet. Guarded by the run's mutex.
 class ReadyQueue {
  public:
-  /// Tasks of a plan's nodes that read and write much are never thought to be short, whatever the
-  /// first ones took: a ragged grid may begin with an empty block.
-  ReadyQueue(const Plan& plan, int workers, std::uint64_t shuffle_seed);
+  /// With one worker nothing runs beside a wide task anyway.
+  ReadyQueue(std::size_t nodes, int workers, std::uint64_t shuffle_seed);
 
   void push(WorkItem* item);
-  /// What one thread should do next: one copy, one task, or several short tasks. Nothing when there
-  /// is no work, or none that may start beside what is running: a wide task has all workers to
-  /// itself.
+  /// What one thread should do next: one copy, one task, or several tasks that took little time so
+  /// far. Nothing when there is no work, or none that may start beside what is running: a wide task
+  /// has all workers to itself.
   void take(std::vector<WorkItem*>& batch);
   /// A batch that was taken has run, in so many nanoseconds.
   void ran(const std::vector<WorkItem*>& batch, double nanoseconds);
-  /// How many more threads are worth waking for what could start now, where the caller will soon
-  /// come for more itself, or not (`away`).
-  std::size_t worth_waking(bool away) const noexcept;
-  /// Whether a thread that takes the batch is away for long.
-  static bool is_long(const std::vector<WorkItem*>& batch) noexcept;
+  /// How many more threads would find work.
+  std::size_t waiting() const noexcept;
 
  private:
-  const int workers_;
+  float cost(const WorkItem& item) const noexcept {
+    return node_ns_[static_cast<std::size_t>(item.node)];
+  }
+
+  const bool alone_;
   const bool shuffle_;
   std::mt19937_64 random_;
   std::deque<WorkItem*> copies_;
   std::deque<WorkItem*> tasks_;
-  std::vector<float> node_ns_;      // time to expect of a node's tasks
-  std::vector<bool> may_be_short_;  // per node
-  double queued_ns_ = 0.0;          // time to expect of tasks_
-  std::size_t running_ = 0;         // tasks that were taken and have not run
-  bool exclusive_ = false;          // a wide one is among them
+  std::vector<float> node_ns_;  // mean time of a node's tasks, negative while unknown
+  std::size_t running_ = 0;     // tasks that were taken and have not run
+  bool exclusive_ = false;      // a wide one is among them
 };
 
 }  // namespace tessera::scheduler
