@@ -20,32 +20,51 @@ void HostRun::help(int worker) noexcept {
 }
 
 // The calling thread (number 0) stays until the run is over, others until they find nothing to do.
+// Little work is left to a thread that is near: two threads at it would pass the dispatcher's
+// tables between their caches for longer than it takes.
 void HostRun::work(std::unique_lock<std::mutex>& lock, int thread) {
   std::vector<WorkItem*> batch;
   for (;;) {
-    if (!finished_items_.empty() && !reporting_) report(lock);
-    queue_.take(batch);
-    if (batch.empty()) {
-      if (over_ || thread != 0) return;
-      wait(lock);
+    if (!finished_items_.empty() && !reporting_) {
+      ++near_;
+      report(lock);
+      --near_;
+    }
+    batch.clear();
+    if (queue_.worth(near_ > 0) > 0) queue_.take(batch);
+    if (!batch.empty()) {
+      run_batch(lock, batch, thread);
+    } else if (over_ || thread != 0) {
+      return;
     } else {
-      wake_others();
-      lock.unlock();
-      const Clock::time_point begin = Clock::now();
-      for (WorkItem* item : batch) {
-        try {
-          perform(*item, thread);
-        } catch (...) {
-          settle(*item, std::current_exception());
-        }
-      }
-      const std::chrono::duration<double, std::nano> time = Clock::now() - begin;
-      lock.lock();
-      queue_.ran(batch, time.count());
-      for (WorkItem* item : batch) collect(*item);
+      wait(lock);
     }
     if (thread == 0 && options_.progress) report_progress(lock);
   }
+}
+
+void HostRun::run_batch(std::unique_lock<std::mutex>& lock, const std::vector<WorkItem*>& batch,
+                        int thread) {
+  const int near = ReadyQueue::is_long(batch) ? 0 : 1;
+  near_ += near;
+  wake_others();
+  lock.unlock();
+  const Clock::time_point begin = Clock::now();
+  double nanoseconds = 0.0;
+  std::size_t count = 0;
+  while (count < batch.size() && nanoseconds < ReadyQueue::kGiveUpNs) {
+    WorkItem* item = batch[count++];
+    try {
+      perform(*item, thread);
+    } catch (...) {
+      settle(*item, std::current_exception());
+    }
+    nanoseconds = std::chrono::duration<double, std::nano>(Clock::now() - begin).count();
+  }
+  lock.lock();
+  near_ -= near;
+  queue_.ran(batch, count, nanoseconds);
+  for (std::size_t i = 0; i < count; ++i) collect(*batch[i]);
 }
 
 void HostRun::wait(std::unique_lock<std::mutex>& lock) {
@@ -61,7 +80,7 @@ void HostRun::wait(std::unique_lock<std::mutex>& lock) {
 // Each thread that leaves work behind wakes two more, so that many are up in a few steps and none
 // is woken for work that another has taken.
 void HostRun::wake_others() {
-  auto count = static_cast<int>(std::min<std::size_t>(queue_.waiting(), 2));
+  auto count = static_cast<int>(std::min<std::size_t>(queue_.worth(near_ > 0), 2));
   if (count > 0 && caller_waits_) {
     caller_waits_ = false;
     caller_.notify_one();

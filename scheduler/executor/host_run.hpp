@@ -45,6 +45,8 @@ class HostRun final : public Driver, private device::WorkerPool::Job {
   // Threads
   void help(int worker) noexcept override;
   void work(std::unique_lock<std::mutex>& lock, int thread);
+  void run_batch(std::unique_lock<std::mutex>& lock, const std::vector<WorkItem*>& batch,
+                 int thread);
   void wait(std::unique_lock<std::mutex>& lock);
   void wake_others();
   void collect(WorkItem& item);
@@ -100,6 +102,7 @@ class HostRun final : public Driver, private device::WorkerPool::Job {
   std::vector<WorkItem*> finished_items_;
   std::exception_ptr error_;
   std::int64_t done_tasks_ = 0;
+  int near_ = 0;     // threads that report or run a short batch, and come for more
   int helping_ = 0;  // helpers invited or inside
   bool reporting_ = false;
   bool caller_waits_ = false;

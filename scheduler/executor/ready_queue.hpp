@@ -23,6 +23,7 @@ struct WorkItem final : device::Work {
   int thread = 0;        ///< for the trace: where a disk stream runs it
   bool is_move = false;
   bool wide = false;
+  float expected_ns = 0.0F;  ///< the queue's
   std::exception_ptr failure;
 
   // A task.
@@ -42,33 +43,36 @@ struct WorkItem final : device::Work {
   StoredBlock* to = nullptr;
 };
 
-/// Started work that no thread has taken yet. Guarded by the run's mutex.
+/// Started work that no thread has taken yet. Guarded by the run's mutex. Taking a task costs two
+/// passes of the lock and waking a thread some microseconds, so tasks of nodes that took little
+/// time so far are taken several at once, and threads are woken by how long the queue will take.
 class ReadyQueue {
  public:
-  /// With one worker nothing runs beside a wide task anyway.
   ReadyQueue(std::size_t nodes, int workers, std::uint64_t shuffle_seed);
 
   void push(WorkItem* item);
-  /// What one thread should do next: one copy, one task, or several tasks that took little time so
-  /// far. Nothing when there is no work, or none that may start beside what is running: a wide task
-  /// has all workers to itself.
+  /// What one thread should do next: one copy, one task, or several short tasks. Nothing when there
+  /// is no work, or none that may start beside what is running: a wide task has all workers to
+  /// itself.
   void take(std::vector<WorkItem*>& batch);
-  /// A batch that was taken has run, in so many nanoseconds.
-  void ran(const std::vector<WorkItem*>& batch, double nanoseconds);
-  /// How many more threads would find work.
-  std::size_t waiting() const noexcept;
+  /// The first `count` items of a taken batch have run, in so many nanoseconds; the others go back.
+  void ran(const std::vector<WorkItem*>& batch, std::size_t count, double nanoseconds);
+  /// How many threads are worth having for what could start now: none for little, as long as some
+  /// thread comes back for it soon.
+  std::size_t worth(bool some_thread_is_near) const noexcept;
+  /// Whether a thread that takes the batch is away for long.
+  static bool is_long(const std::vector<WorkItem*>& batch) noexcept;
+  /// When a thread should stop at a batch of several: they are not as short as was thought.
+  static constexpr double kGiveUpNs = 100'000.0;
 
  private:
-  float cost(const WorkItem& item) const noexcept {
-    return node_ns_[static_cast<std::size_t>(item.node)];
-  }
-
-  const bool alone_;
+  const int workers_;
   const bool shuffle_;
   std::mt19937_64 random_;
   std::deque<WorkItem*> copies_;
   std::deque<WorkItem*> tasks_;
-  std::vector<float> node_ns_;  // mean time of a node's tasks, negative while unknown
+  std::vector<float> node_ns_;  // time to expect of a node's tasks
+  double queued_ns_ = 0.0;      // time to expect of tasks_
   std::size_t running_ = 0;     // tasks that were taken and have not run
   bool exclusive_ = false;      // a wide one is among them
 };

@@ -219,6 +219,7 @@ struct Machine {
   device::HostDevicesOptions options;
   HashRegistry registry;
   std::shared_ptr<device::HostDevices> devices;
+  std::uint64_t shuffle_seed = 0;
 
   /// `device_bytes` is the budget of each device.
   Machine(int count, int workers, std::size_t device_bytes, std::size_t host_bytes,
@@ -241,6 +242,7 @@ struct Machine {
     HostRunOptions out;
     out.devices = devices;
     out.registry = &registry;
+    out.shuffle_seed = shuffle_seed;
     return out;
   }
 };

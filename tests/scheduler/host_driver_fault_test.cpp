@@ -48,6 +48,7 @@ TEST(HostRunFaults, AKernelMayThrowAtAnyTask) {
     for (std::int64_t nth = 1;; ++nth) {
       SCOPED_TRACE(testing::Message() << "seed " << seed << " task " << nth);
       m.registry.tasks = 0;
+      m.shuffle_seed = static_cast<std::uint64_t>(nth % 3);
       m.registry.before = [nth](std::int64_t number) {
         if (number == nth) throw LibraryError("[test] thrown");
       };
@@ -69,6 +70,7 @@ TEST(HostRunFaults, AnyAllocationMayFail) {
                      << "seed " << seed << " allocation " << nth << " persistent " << persistent);
         device::FailingAllocator allocator(nth, persistent);
         Machine m(2, 2, c.need + c.need / 2, 300, kPlenty, nullptr, &allocator);
+        m.shuffle_seed = nth % 3;
         run_checked<OutOfMemory>(c, m.run_options());
         const bool reached = allocator.requests() >= nth;
         allocator.heal();
@@ -90,6 +92,7 @@ TEST(HostRunFaults, AnyCallForSpillingMayFail) {
                                           << error << " persistent " << persistent);
           core::FaultyFileSystem files({nth, error, persistent});
           Machine m(2, 2, c.need, 0, kPlenty, &files);
+          m.shuffle_seed = nth % 3;
           run_checked<IoError>(c, m.run_options());
           if (!files.fired()) break;
           ++points;
@@ -108,6 +111,7 @@ TEST(HostRunFaults, AStopRequestCancels) {
     for (std::int64_t nth = 1; nth <= c.plan.total_tasks(); nth += 1 + nth / 8) {
       SCOPED_TRACE(testing::Message() << "seed " << seed << " task " << nth);
       std::stop_source stop;
+      m.shuffle_seed = static_cast<std::uint64_t>(nth % 3);
       m.registry.tasks = 0;
       m.registry.before = [&](std::int64_t number) {
         if (number == nth) stop.request_stop();
@@ -130,6 +134,7 @@ TEST(HostRunFaults, AStopRequestFromOutsideCancels) {
   int cancelled = 0;
   for (int i = 0; i < 200; ++i) {
     std::stop_source stop;
+    m.shuffle_seed = static_cast<std::uint64_t>(i % 3);
     HostRunOptions options = m.run_options();
     options.stop = stop.get_token();
     const auto wait = std::chrono::microseconds(random() % 400);

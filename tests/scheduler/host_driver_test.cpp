@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -28,6 +29,7 @@ TEST(HostRun, SameBytesOnAnyNumberOfDevicesAndWorkers) {
                                           << " workers " << workers << " tight " << tight);
           Machine m(devices, workers, tight ? c.need : kPlenty, tight ? 300 : 0,
                     tight ? kPlenty : 0);
+          m.shuffle_seed = (seed + static_cast<std::uint64_t>(workers)) % 3;
           HostRunOptions options = m.run_options();
           options.window = tight ? 1 + static_cast<std::uint32_t>(seed % 40) : 4096;
           {
@@ -273,6 +275,33 @@ TEST(HostRun, BlocksOfARunAreInputsOfTheNext) {
       ASSERT_EQ(m.devices->bytes_in_use(), 0u);
     }
   }
+}
+
+TEST(HostRun, TasksThatSeemedShortAreSharedOnceTheyAreLong) {
+  Plan plan;
+  PlanNode node;
+  node.label = "uneven";
+  node.counts = {80};
+  node.outputs.push_back(plan.add_slot(
+      0, 0, kernels::BlockSize(ChunkGrid({AxisChunks::regular(80, 1)}), DType::kFloat64)));
+  plan.add_node(std::move(node));
+  plan.slots[0].retained = true;
+  plan.finalize();
+  test::add_hash_kernels(plan, 3);
+  auto spec =
+      std::make_shared<test::HashSpec>(dynamic_cast<const test::HashSpec&>(*plan.nodes[0].spec));
+  plan.nodes[0].wide = spec->wide = false;
+  plan.nodes[0].spec = spec;
+  const TaskOrder order(plan);
+  Machine m(1, 3, kPlenty, 0, 0);
+  std::atomic<int> most{0};
+  m.registry.before = [&](std::int64_t number) {
+    if (number < 60) return;
+    most = std::max<int>(most, m.registry.running);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  };
+  EXPECT_TRUE(test::same(run_on_host(order, m.run_options()), test::reference(plan)));
+  EXPECT_GE(most, 2);
 }
 
 TEST(HostRun, TellsItsProgressOnTheCallingThread) {
