@@ -36,21 +36,37 @@ struct BlockState {
   std::uint32_t waiters = 0;  ///< head of the list of tasks that wait for it
   DeviceIndex device = kNoDevice;  ///< where it is (kDevice), or where it was made (other tiers)
   std::uint16_t pins = 0;          ///< admitted tasks that read the primary copy
-  std::uint16_t window_refs = 0;   ///< tasks of the window that read it and have not run
+  std::uint32_t window_refs = 0;   ///< tasks of the window that read it and have not run
   std::uint16_t replicas = 0;      ///< copies on other devices
   Status status = Status::kAbsent;
   Tier tier = Tier::kDevice;
-  bool moving = false;
-  bool retained = false;
+  bool moving : 1 = false;
+  bool retained : 1 = false;
+  bool offered : 1 = false;  ///< up for eviction where it is, at next_use
 };
+
+/// Names a block that is not absent; shorter than its key, and faster to follow.
+using BlockRef = std::uint32_t;
 
 /// Block states by (slot, block), in pages that exist only while a block on them is alive.
 class BlockTable {
  public:
   explicit BlockTable(const Plan& plan);
-  /// The state, made absent if it was not there.
+  /// The state of a block that becomes alive: the caller gives it a status.
   BlockState& at(BlockKey key);
+  /// The state, or null while the block is absent.
   BlockState* find(BlockKey key) noexcept;
+  /// The same by name, which another block may have by now.
+  BlockState* find(BlockRef ref) noexcept;
+  /// The name of a block that is alive.
+  BlockRef ref(BlockKey key) const noexcept;
+  BlockState& at(BlockRef ref) noexcept {
+    return pool_[ref / kPageBlocks]->states[ref % kPageBlocks];
+  }
+  BlockKey key(BlockRef ref) const noexcept {
+    const Page& page = *pool_[ref / kPageBlocks];
+    return {page.slot, page.first + static_cast<std::int64_t>(ref % kPageBlocks)};
+  }
   /// Forgets a block; its page goes with the last one.
   void erase(BlockKey key) noexcept;
   std::int64_t live_blocks() const noexcept { return live_; }
@@ -60,87 +76,126 @@ class BlockTable {
   void for_each(F&& f);
 
  private:
-  static constexpr std::int64_t kPageBlocks = 256;
+  static constexpr std::uint32_t kPageBlocks = 256;
+  static constexpr std::uint32_t kNoPage = 0xffffffff;
   struct Page {
-    std::array<BlockState, kPageBlocks> states;
-    std::array<bool, kPageBlocks> alive{};
+    SlotIndex slot = -1;
     std::int32_t live = 0;
+    std::int64_t first = 0;  // number of its first block
+    std::array<BlockState, kPageBlocks> states;
   };
-  std::vector<std::vector<std::unique_ptr<Page>>> pages_;
+  std::uint32_t& page_number(BlockKey key);
+
+  std::vector<std::vector<std::uint32_t>> numbers_;  // by slot and page of the slot
   std::vector<std::int64_t> counts_;
+  std::vector<std::unique_ptr<Page>> pool_;  // by page number, null when it is not in use
+  std::vector<std::uint32_t> free_;          // page numbers
   std::vector<std::unique_ptr<Page>> spare_;
   std::int64_t live_ = 0;
   std::int64_t live_pages_ = 0;
 };
 
-inline BlockTable::BlockTable(const Plan& plan) : pages_(plan.slots.size()) {
+inline BlockTable::BlockTable(const Plan& plan) : numbers_(plan.slots.size()) {
+  spare_.reserve(64);
   for (const Slot& slot : plan.slots) counts_.push_back(slot.size.grid().block_count());
 }
 
+inline std::uint32_t& BlockTable::page_number(BlockKey key) {
+  return numbers_[static_cast<std::size_t>(key.slot)]
+                 [static_cast<std::size_t>(key.block) / kPageBlocks];
+}
+
 inline BlockState& BlockTable::at(BlockKey key) {
-  auto& pages = pages_[static_cast<std::size_t>(key.slot)];
-  if (pages.empty()) {
-    pages.resize(static_cast<std::size_t>(
-        (counts_[static_cast<std::size_t>(key.slot)] - 1) / kPageBlocks + 1));
+  auto& numbers = numbers_[static_cast<std::size_t>(key.slot)];
+  if (numbers.empty()) {
+    const auto blocks = static_cast<std::size_t>(counts_[static_cast<std::size_t>(key.slot)]);
+    numbers.resize((blocks - 1) / kPageBlocks + 1, kNoPage);
   }
-  auto& page = pages[static_cast<std::size_t>(key.block / kPageBlocks)];
-  if (!page) {
+  std::uint32_t& number = page_number(key);
+  if (number == kNoPage) {
+    if (free_.empty()) {
+      free_.push_back(static_cast<std::uint32_t>(pool_.size()));
+      pool_.emplace_back();
+      // Room for all, so that giving one back cannot fail.
+      free_.reserve(pool_.capacity());
+    }
+    auto& page = pool_[free_.back()];
     if (spare_.empty()) {
       page = std::make_unique<Page>();
     } else {
       page = std::move(spare_.back());
       spare_.pop_back();
     }
+    number = free_.back();
+    free_.pop_back();
+    page->slot = key.slot;
+    page->first = key.block - key.block % std::int64_t{kPageBlocks};
     ++live_pages_;
   }
-  const auto i = static_cast<std::size_t>(key.block % kPageBlocks);
-  if (!page->alive[i]) {
-    page->alive[i] = true;
-    page->states[i] = BlockState{};
-    ++page->live;
+  Page& page = *pool_[number];
+  BlockState& state = page.states[static_cast<std::size_t>(key.block) % kPageBlocks];
+  if (state.status == BlockState::Status::kAbsent) {
+    state = BlockState{};
+    ++page.live;
     ++live_;
   }
-  return page->states[i];
+  return state;
 }
 
 inline BlockState* BlockTable::find(BlockKey key) noexcept {
-  auto& pages = pages_[static_cast<std::size_t>(key.slot)];
-  if (pages.empty()) return nullptr;
-  auto& page = pages[static_cast<std::size_t>(key.block / kPageBlocks)];
-  const auto i = static_cast<std::size_t>(key.block % kPageBlocks);
-  return page && page->alive[i] ? &page->states[i] : nullptr;
+  if (numbers_[static_cast<std::size_t>(key.slot)].empty()) return nullptr;
+  const std::uint32_t number = page_number(key);
+  if (number == kNoPage) return nullptr;
+  BlockState& state = pool_[number]->states[static_cast<std::size_t>(key.block) % kPageBlocks];
+  return state.status == BlockState::Status::kAbsent ? nullptr : &state;
+}
+
+inline BlockState* BlockTable::find(BlockRef ref) noexcept {
+  const auto& page = pool_[ref / kPageBlocks];
+  if (!page) return nullptr;
+  BlockState& state = page->states[ref % kPageBlocks];
+  return state.status == BlockState::Status::kAbsent ? nullptr : &state;
+}
+
+inline BlockRef BlockTable::ref(BlockKey key) const noexcept {
+  return numbers_[static_cast<std::size_t>(key.slot)]
+                 [static_cast<std::size_t>(key.block) / kPageBlocks] *
+             kPageBlocks +
+         static_cast<std::uint32_t>(static_cast<std::size_t>(key.block) % kPageBlocks);
 }
 
 inline void BlockTable::erase(BlockKey key) noexcept {
-  auto& page =
-      pages_[static_cast<std::size_t>(key.slot)][static_cast<std::size_t>(key.block / kPageBlocks)];
-  page->alive[static_cast<std::size_t>(key.block % kPageBlocks)] = false;
+  std::uint32_t& number = page_number(key);
+  auto& page = pool_[number];
+  page->states[static_cast<std::size_t>(key.block) % kPageBlocks].status =
+      BlockState::Status::kAbsent;
   --live_;
-  if (--page->live == 0) {
-    --live_pages_;
-    if (spare_.size() < 64) {
-      spare_.push_back(std::move(page));
-    } else {
-      page.reset();
-    }
+  if (--page->live > 0) return;
+  --live_pages_;
+  if (spare_.size() < spare_.capacity()) {
+    spare_.push_back(std::move(page));
+  } else {
+    page.reset();
   }
+  free_.push_back(number);
+  number = kNoPage;
 }
 
 inline std::size_t BlockTable::bytes() const noexcept {
-  std::size_t total = static_cast<std::size_t>(live_pages_) * sizeof(Page);
-  for (const auto& pages : pages_) total += pages.capacity() * sizeof(void*);
+  std::size_t total = static_cast<std::size_t>(live_pages_) * sizeof(Page) +
+                      pool_.capacity() * (sizeof(void*) + sizeof(std::uint32_t));
+  for (const auto& numbers : numbers_) total += numbers.capacity() * sizeof(std::uint32_t);
   return total;
 }
 
 template <typename F>
 void BlockTable::for_each(F&& f) {
-  for (std::size_t slot = 0; slot < pages_.size(); ++slot) {
-    for (std::size_t p = 0; p < pages_[slot].size(); ++p) {
-      for (std::size_t i = 0; pages_[slot][p] && i < kPageBlocks; ++i) {
-        if (!pages_[slot][p]->alive[i]) continue;
-        f(BlockKey{static_cast<SlotIndex>(slot),
-                   static_cast<std::int64_t>(p) * kPageBlocks + static_cast<std::int64_t>(i)},
-          pages_[slot][p]->states[i]);
+  for (std::size_t slot = 0; slot < numbers_.size(); ++slot) {
+    for (const std::uint32_t number : numbers_[slot]) {
+      for (std::size_t i = 0; number != kNoPage && i < kPageBlocks; ++i) {
+        Page& page = *pool_[number];
+        if (page.states[i].status == BlockState::Status::kAbsent) continue;
+        f(BlockKey{page.slot, page.first + static_cast<std::int64_t>(i)}, page.states[i]);
       }
     }
   }

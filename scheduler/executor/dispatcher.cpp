@@ -1,6 +1,7 @@
 #include "scheduler/executor/dispatcher.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <stdexcept>
 
 #include "core/text.hpp"
@@ -29,8 +30,9 @@ Dispatcher::Dispatcher(const TaskOrder& order, DispatcherOptions options, Driver
   if (devices_.empty()) throw InvalidArgument("[session] at least one device is needed; got none");
   host_.budget = options_.host_budget_bytes;
   disk_.budget = options_.disk_budget_bytes;
-  ring_.assign(std::max<std::uint32_t>(options_.window, 2), 0);
-  ring_tasks_.assign(ring_.size(), kNoTask);
+  options_.window = std::max<std::uint32_t>(options_.window, 2);
+  tasks_.resize(std::bit_ceil(options_.window));
+  ring_mask_ = tasks_.size() - 1;
   waiters_.push_back({});  // number 0 ends a list
   counters_.peak_bytes.assign(devices_.size(), 0);
   check_fit();
@@ -102,15 +104,29 @@ void Dispatcher::take(Account& account, std::size_t bytes, std::size_t& peak) {
   peak = std::max(peak, account.used);
 }
 
-TaskId Dispatcher::new_task() {
-  if (free_tasks_.empty()) {
-    tasks_.push_back({});
-    return static_cast<TaskId>(tasks_.size() - 1);
+std::uint64_t Dispatcher::sequence(TaskId id) const noexcept {
+  if (id > ring_mask_) return again_sequences_[id - ring_mask_ - 1];
+  return head_ + ((id - head_) & ring_mask_);
+}
+
+// Calls f(ref, state, number of the node's input) for every block that the task reads.
+template <typename F>
+void Dispatcher::for_each_input(const Task& task, F&& f) {
+  if (task.input_count != kManyInputs) {
+    for (std::size_t i = 0; i < task.input_count; ++i) {
+      const bool chain = task.chained && i + 1u == task.input_count;
+      f(task.inputs[i], table_.at(task.inputs[i]),
+        chain ? -1 : std::int32_t{task.input_numbers[i]});
+    }
+    return;
   }
-  const TaskId id = free_tasks_.back();
-  free_tasks_.pop_back();
-  tasks_[id] = Task{};
-  return id;
+  std::int64_t coords[kMaxRank];
+  plan_->decode(task.node, task.block, coords);
+  plan_->for_each_input(task.node, coords,
+                        [&](SlotIndex slot, std::int64_t block, std::int32_t input) {
+                          const BlockRef ref = table_.ref({slot, block});
+                          f(ref, table_.at(ref), input);
+                        });
 }
 
 BufferId Dispatcher::new_buffer() {
@@ -161,7 +177,7 @@ void Dispatcher::add_resident(const ResidentBlock& block) {
                       : block.place.tier == Tier::kHost ? counters_.peak_host_bytes
                                                         : counters_.peak_disk_bytes;
   take(account(block.place), bytes, peak);
-  offer(block.key, state);
+  offer(table_.ref(block.key), state);
 }
 
 void Dispatcher::start() {
@@ -178,7 +194,7 @@ void Dispatcher::cancel() { cancelled_ = true; }
 void Dispatcher::fill_window() {
   std::int64_t coords[kMaxRank];
   TaskOrder::Cursor::Item item;
-  while (!exhausted_ && !cancelled_ && tail_ - head_ < ring_.size()) {
+  while (!exhausted_ && !cancelled_ && tail_ - head_ < options_.window) {
     if (!cursor_.next(item, coords)) {
       exhausted_ = true;
       break;
@@ -190,40 +206,52 @@ void Dispatcher::fill_window() {
 }
 
 void Dispatcher::set_up(const TaskOrder::Cursor::Item& item, const std::int64_t* coords) {
-  const TaskId id = new_task();
-  Task& task = tasks_[id];
+  const PlanNode& node = plan_->nodes[at(item.node)];
+  const auto id = static_cast<TaskId>(tail_++ & ring_mask_);
+  Task task;
   task.node = item.node;
   task.block = item.block;
   task.position = item.position;
-  task.sequence = tail_++;
-  ring_tasks_[task.sequence % ring_.size()] = id;
   task.phase = Phase::kWaiting;
+  task.chained = node.chain_axis >= 0 && !node.chain_start[at(coords[node.chain_axis])];
+  tasks_[id] = task;
   std::uint32_t missing = 0;
-  plan_->for_each_input(item.node, coords, [&](SlotIndex slot, std::int64_t block) {
-    const BlockKey key{slot, block};
-    BlockState* state = table_.find(key);
-    if (state == nullptr) {
-      throw std::logic_error(
-          core::text("[plan] the total order reads a block before it is made; got slot ", slot,
-                     " block ", block, " read by ", plan_->nodes[at(item.node)].label));
-    }
-    if (state->window_refs++ == 0 && state->next_use != item.position) {
-      state->next_use = item.position;
-      offer(key, *state);
-    }
-    if (state->status == Status::kDropped) recompute(key, tasks_[id]);
-    if (state->status == Status::kPending) {
-      wait_for(*state, id);
-      ++missing;
-    }
-  });
-  for (SlotIndex slot : plan_->nodes[at(item.node)].outputs) {
+  std::size_t count = 0;
+  plan_->for_each_input(
+      item.node, coords, [&](SlotIndex slot, std::int64_t block, std::int32_t input) {
+        BlockState* state = table_.find({slot, block});
+        if (state == nullptr) {
+          throw std::logic_error(
+              core::text("[plan] the total order reads a block before it is made; got slot ", slot,
+                         " block ", block, " read by ", node.label));
+        }
+        const BlockRef ref = table_.ref({slot, block});
+        if (count < kKnownInputs && input < kManyInputs) {
+          task.inputs[count] = ref;
+          task.input_numbers[count] = static_cast<std::uint8_t>(input);
+        } else {
+          count = kManyInputs;
+        }
+        count = std::min<std::size_t>(count + 1, kManyInputs);
+        if (state->window_refs++ == 0 && state->next_use != item.position) {
+          set_next_use(ref, *state, item.position);
+          offer(ref, *state);
+        }
+        if (state->status == Status::kDropped) recompute(ref, id);
+        if (state->status == Status::kPending) {
+          wait_for(*state, id);
+          ++missing;
+        }
+      });
+  for (SlotIndex slot : node.outputs) {
     BlockState& state = table_.at({slot, item.block});
     state.status = Status::kPending;
     state.readers_left = plan_->reader_count(slot, coords);
     state.retained = plan_->slots[at(slot)].retained;
   }
-  tasks_[id].missing = missing;
+  task.input_count = static_cast<std::uint8_t>(count);
+  task.missing = missing;
+  tasks_[id] = task;
   if (missing == 0) make_ready(id);
 }
 
@@ -254,30 +282,32 @@ void Dispatcher::wake(BlockState& state) {
   }
 }
 
-void Dispatcher::recompute(BlockKey key, const Task& reader) {
-  const std::uint64_t sequence = reader.sequence;
-  const Position position = reader.position;
-  const TaskId id = new_task();
-  Task& task = tasks_[id];
+void Dispatcher::recompute(BlockRef ref, TaskId reader) {
+  const BlockKey key = table_.key(ref);
+  Task task;
   task.node = plan_->slots[at(key.slot)].node;
   task.block = key.block;
-  task.position = position;
-  task.sequence = sequence;
+  task.position = tasks_[reader].position;
   task.again = true;
-  table_.at(key).status = Status::kPending;
+  if (free_again_.empty()) {
+    free_again_.push_back(static_cast<TaskId>(tasks_.size()));
+    tasks_.emplace_back();
+    again_sequences_.push_back(0);
+  }
+  const TaskId id = free_again_.back();
+  free_again_.pop_back();
+  again_sequences_[id - ring_mask_ - 1] = sequence(reader);
+  tasks_[id] = task;
+  table_.at(ref).status = Status::kPending;
   make_ready(id);
 }
 
 void Dispatcher::make_ready(TaskId id) {
   Task& task = tasks_[id];
-  if (task.device == kNoDevice) {
-    std::int64_t coords[kMaxRank];
-    if (devices_.size() > 1) plan_->decode(task.node, task.block, coords);
-    task.device = choose_device(task, coords);
-  }
+  if (task.device == kNoDevice) task.device = choose_device(task);
   task.phase = Phase::kReady;
   Device& device = devices_[task.device];
-  device.ready.emplace_back(task.sequence, id);
+  device.ready.emplace_back(sequence(id), id);
   std::push_heap(device.ready.begin(), device.ready.end(), std::greater<>());
   ++ready_total_;
   mark(task.device);
@@ -285,7 +315,7 @@ void Dispatcher::make_ready(TaskId id) {
 
 // The device that holds most of what the task reads; where that is little beside what it writes,
 // devices take result blocks in turn.
-DeviceIndex Dispatcher::choose_device(const Task& task, const std::int64_t* coords) {
+DeviceIndex Dispatcher::choose_device(const Task& task) {
   if (devices_.size() == 1) return 0;
   struct Share {
     DeviceIndex device;
@@ -293,17 +323,16 @@ DeviceIndex Dispatcher::choose_device(const Task& task, const std::int64_t* coor
   };
   Share shares[16];
   std::size_t count = 0;
-  plan_->for_each_input(task.node, coords, [&](SlotIndex slot, std::int64_t block) {
-    const BlockState* state = table_.find({slot, block});
-    if (state == nullptr || state->device == kNoDevice || state->tier != Tier::kDevice) return;
-    const std::size_t bytes = block_bytes({slot, block});
+  for_each_input(task, [&](BlockRef ref, const BlockState& state, std::int32_t) {
+    if (state.device == kNoDevice || state.tier != Tier::kDevice) return;
+    const std::size_t bytes = block_bytes(ref);
     for (std::size_t i = 0; i < count; ++i) {
-      if (shares[i].device == state->device) {
+      if (shares[i].device == state.device) {
         shares[i].bytes += bytes;
         return;
       }
     }
-    if (count < std::size(shares)) shares[count++] = {state->device, bytes};
+    if (count < std::size(shares)) shares[count++] = {state.device, bytes};
   });
   std::size_t out_bytes = 0;
   for (SlotIndex output : plan_->nodes[at(task.node)].outputs)
@@ -382,10 +411,8 @@ bool Dispatcher::steal(DeviceIndex index) {
   return true;
 }
 
-bool Dispatcher::is_first(const Task& task) const noexcept { return task.sequence == head_; }
-
-Dispatcher::Replica* Dispatcher::find_replica(BlockKey key, DeviceIndex device) {
-  const auto it = replicas_.find(key);
+Dispatcher::Replica* Dispatcher::find_replica(BlockRef ref, DeviceIndex device) {
+  const auto it = replicas_.find(ref);
   if (it == replicas_.end()) return nullptr;
   for (Replica& r : it->second) {
     if (r.device == device) return &r;
@@ -394,48 +421,37 @@ Dispatcher::Replica* Dispatcher::find_replica(BlockKey key, DeviceIndex device) 
 }
 
 Dispatcher::Admission Dispatcher::admit(TaskId id) {
-  std::int64_t coords[kMaxRank];
-  const NodeIndex node_index = tasks_[id].node;
-  plan_->decode(node_index, tasks_[id].block, coords);
-  const PlanNode& node = plan_->nodes[at(node_index)];
-  const DeviceIndex d = tasks_[id].device;
+  const Task task = tasks_[id];
+  const PlanNode& node = plan_->nodes[at(task.node)];
+  const DeviceIndex d = task.device;
   Device& device = devices_[d];
   copies_.clear();
   std::size_t need = node.scratch_bytes;
   std::uint32_t missing = 0;
-  bool chained = false;
-  if (!tasks_[id].again) {
-    chained = node.chain_axis >= 0 && !node.chain_start[at(coords[node.chain_axis])];
-    plan_->for_each_input(node_index, coords, [&](SlotIndex slot, std::int64_t block) {
-      const BlockKey key{slot, block};
-      BlockState& state = *table_.find(key);
-      if (state.status == Status::kDropped) recompute(key, tasks_[id]);
-      const bool local =
-          state.status == Status::kPresent && state.tier == Tier::kDevice && state.device == d;
-      const Replica* replica = state.replicas > 0 ? find_replica(key, d) : nullptr;
-      if (replica != nullptr && !replica->arriving) return;
-      if (state.status == Status::kPending || state.moving || replica != nullptr) {
-        wait_for(state, id);
-        ++missing;
-      } else if (!local && std::find(copies_.begin(), copies_.end(), key) == copies_.end()) {
-        copies_.push_back(key);
-        need += block_bytes(key);
-      }
-    });
-  }
+  for_each_input(task, [&](BlockRef ref, BlockState& state, std::int32_t) {
+    if (state.status == Status::kDropped) recompute(ref, id);
+    const bool local =
+        state.status == Status::kPresent && state.tier == Tier::kDevice && state.device == d;
+    const Replica* replica = state.replicas > 0 ? find_replica(ref, d) : nullptr;
+    if (replica != nullptr && !replica->arriving) return;
+    if (state.status == Status::kPending || state.moving || replica != nullptr) {
+      wait_for(state, id);
+      ++missing;
+    } else if (!local && std::find(copies_.begin(), copies_.end(), ref) == copies_.end()) {
+      copies_.push_back(ref);
+      need += block_bytes(ref);
+    }
+  });
   if (missing > 0) {
     tasks_[id].missing = missing;
     return Admission::kWaits;
   }
   for (std::size_t o = 0; o < node.outputs.size(); ++o) {
-    if (!(chained && static_cast<int>(o) == node.chain_output))
-      need += block_bytes({node.outputs[o], tasks_[id].block});
+    if (!(task.chained && static_cast<int>(o) == node.chain_output))
+      need += block_bytes({node.outputs[o], task.block});
   }
   if (device.used + need > device.budget) {
-    pin_local(tasks_[id], coords, true);
-    const bool room = make_room(d, need, tasks_[id]);
-    pin_local(tasks_[id], coords, false);
-    if (!room) {
+    if (!make_room(d, need, id)) {
       device.blocked = id;
       device.blocked_need = need;
       device.blocked_covered = device.used + need <= device.budget + device.leaving;
@@ -444,8 +460,8 @@ Dispatcher::Admission Dispatcher::admit(TaskId id) {
     }
     // Making room may have sent one of the blocks to copy on its way: look again when it has
     // arrived.
-    for (const BlockKey& key : copies_) {
-      BlockState& state = *table_.find(key);
+    for (const BlockRef ref : copies_) {
+      BlockState& state = table_.at(ref);
       if (state.moving) {
         wait_for(state, id);
         ++missing;
@@ -459,61 +475,36 @@ Dispatcher::Admission Dispatcher::admit(TaskId id) {
   take(device, need, counters_.peak_bytes[d]);
   tasks_[id].phase = Phase::kStaging;
   tasks_[id].missing = 0;
-  if (!tasks_[id].again) stage(id, coords);
+  stage(id);
   return Admission::kAdmitted;
 }
 
-// Inputs that are here must not be evicted to make room for the very task that reads them.
-void Dispatcher::pin_local(const Task& task, const std::int64_t* coords, bool pin) {
-  if (task.again) return;
+void Dispatcher::stage(TaskId id) {
+  const Task& task = tasks_[id];
   const DeviceIndex d = task.device;
-  plan_->for_each_input(task.node, coords, [&](SlotIndex slot, std::int64_t block) {
-    const BlockKey key{slot, block};
-    BlockState& state = *table_.find(key);
-    std::uint16_t* pins = nullptr;
-    if (state.tier == Tier::kDevice && state.device == d) {
-      pins = &state.pins;
-    } else if (Replica* replica = state.replicas > 0 ? find_replica(key, d) : nullptr) {
-      pins = &replica->pins;
-    }
-    if (pins == nullptr) return;
-    if (pin) {
-      ++*pins;
-    } else if (--*pins == 0) {
-      offer(key, state);
-    }
-  });
-}
-
-void Dispatcher::stage(TaskId id, const std::int64_t* coords) {
-  const DeviceIndex d = tasks_[id].device;
-  const PlanNode& node = plan_->nodes[at(tasks_[id].node)];
-  const SlotIndex chain_slot = node.chain_axis >= 0 ? node.outputs[at(node.chain_output)] : -1;
-  plan_->for_each_input(tasks_[id].node, coords, [&](SlotIndex slot, std::int64_t block) {
-    const BlockKey key{slot, block};
-    BlockState& state = *table_.find(key);
+  for_each_input(task, [&](BlockRef ref, BlockState& state, std::int32_t input) {
     if (state.tier == Tier::kDevice && state.device == d && !state.moving) {
       ++state.pins;
       return;
     }
-    if (Replica* replica = state.replicas > 0 ? find_replica(key, d) : nullptr) {
+    if (Replica* replica = state.replicas > 0 ? find_replica(ref, d) : nullptr) {
       ++replica->pins;
       return;
     }
     ++state.pins;
     if (state.moving) return;  // the same block twice: its copy is under way
     Move move;
-    move.key = key;
+    move.ref = ref;
     move.from = {state.tier, state.device};
     move.to = {Tier::kDevice, d};
     move.from_buffer = state.buffer;
     move.to_buffer = new_buffer();
     move.task = id;
     // A chain's predecessor comes over for good: its memory becomes the successor's.
-    move.replica = state.tier == Tier::kDevice && slot != chain_slot;
-    const std::size_t bytes = block_bytes(key);
+    move.replica = state.tier == Tier::kDevice && input >= 0;
+    const std::size_t bytes = block_bytes(ref);
     if (move.replica) {
-      replicas_[key].push_back({d, move.to_buffer, 1, true});
+      replicas_[ref].push_back({d, move.to_buffer, 1, true, false});
       ++state.replicas;
     } else {
       state.moving = true;
@@ -522,7 +513,7 @@ void Dispatcher::stage(TaskId id, const std::int64_t* coords) {
      : state.tier == Tier::kHost ? counters_.from_host_bytes
                                  : counters_.from_disk_bytes) += bytes;
     ++tasks_[id].missing;
-    start_move(std::move(move), bytes);
+    start_move(move, bytes);
   });
 }
 
@@ -530,77 +521,93 @@ void Dispatcher::launch(TaskId id) {
   Task& task = tasks_[id];
   task.phase = Phase::kRunning;
   const PlanNode& node = plan_->nodes[at(task.node)];
-  std::int64_t coords[kMaxRank];
-  plan_->decode(task.node, task.block, coords);
+  inputs_.clear();
+  for_each_input(task, [&](BlockRef ref, BlockState& state, std::int32_t input) {
+    const bool here = state.tier == Tier::kDevice && state.device == task.device;
+    inputs_.push_back(
+        {table_.key(ref), input, here ? state.buffer : find_replica(ref, task.device)->buffer});
+  });
   outputs_.clear();
   for (std::size_t o = 0; o < node.outputs.size(); ++o) {
-    BlockState& state = table_.at({node.outputs[o], task.block});
-    const bool chained = node.chain_axis >= 0 && static_cast<int>(o) == node.chain_output &&
-                         !node.chain_start[at(coords[node.chain_axis])];
-    if (chained) {
-      coords[node.chain_axis] -= 1;
-      state.buffer = table_.find({node.outputs[o], plan_->encode(task.node, coords)})->buffer;
-      coords[node.chain_axis] += 1;
-    } else {
-      state.buffer = new_buffer();
-    }
+    BlockState& state = *table_.find({node.outputs[o], task.block});
+    const bool chained = task.chained && static_cast<int>(o) == node.chain_output;
+    state.buffer = chained ? inputs_.back().buffer : new_buffer();
     state.device = task.device;
     state.tier = Tier::kDevice;
     outputs_.push_back(state.buffer);
   }
   ++in_flight_;
-  driver_->start_task({id, task.node, task.block, task.device, outputs_.data(), outputs_.size(),
-                       node.scratch_bytes});
-}
-
-BufferId Dispatcher::input_buffer(BlockKey key, DeviceIndex device) const {
-  auto* self = const_cast<Dispatcher*>(this);
-  const BlockState* state = self->table_.find(key);
-  if (state->tier == Tier::kDevice && state->device == device) return state->buffer;
-  return self->find_replica(key, device)->buffer;
+  driver_->start_task({id, task.node, task.block, task.device, inputs_.data(), inputs_.size(),
+                       outputs_.data(), outputs_.size(), node.scratch_bytes});
 }
 
 // Making room
 // ------------------------------------------------------------------------------------------
 
-bool Dispatcher::make_room(DeviceIndex d, std::size_t need, const Task& task) {
+bool Dispatcher::make_room(DeviceIndex d, std::size_t need, TaskId for_task) {
+  const Task task = tasks_[for_task];
   Device& device = devices_[d];
-  const bool first = is_first(task);
-  while (device.used + need > device.budget + device.leaving) {
-    if (device.heap.empty()) break;
-    const Evictable victim = device.heap.front();
-    std::pop_heap(device.heap.begin(), device.heap.end());
-    device.heap.pop_back();
+  const bool first = sequence(for_task) == head_;
+  passed_.clear();
+  while (device.used + need > device.budget + device.leaving && !device.heap.empty()) {
+    const Evictable victim = pop_evictable(device);
     if (!still_evictable(victim, {Tier::kDevice, d})) continue;
-    if ((!first && victim.next_use <= task.position) || !evict(d, victim)) {
-      push_evictable(device, victim);
+    const bool needed_before = victim.next_use <= task.position;
+    if (needed_before && first && reads(task, victim.ref)) {
+      passed_.push_back(victim);
+      continue;
+    }
+    if ((needed_before && !first) || !evict(d, victim)) {
+      passed_.push_back(victim);
       break;
     }
   }
+  for (const Evictable& entry : passed_) push_evictable(device, {Tier::kDevice, d}, entry);
   return device.used + need <= device.budget;
 }
 
+bool Dispatcher::reads(const Task& task, BlockRef ref) {
+  bool found = false;
+  for_each_input(task, [&](BlockRef input, const BlockState&, std::int32_t) {
+    found = found || input == ref;
+  });
+  return found;
+}
+
+Dispatcher::Evictable Dispatcher::pop_evictable(Account& account) {
+  const Evictable entry = account.heap.front();
+  std::pop_heap(account.heap.begin(), account.heap.end());
+  account.heap.pop_back();
+  return entry;
+}
+
+// Whether an entry taken from the heap of a place is true. The block counts as not offered there
+// any more.
 bool Dispatcher::still_evictable(const Evictable& entry, Place place) {
-  BlockState* state = table_.find(entry.key);
+  BlockState* state = table_.find(entry.ref);
   if (state == nullptr || state->status != Status::kPresent || state->next_use != entry.next_use)
     return false;
   if (entry.replica) {
-    const Replica* replica = state->replicas > 0 ? find_replica(entry.key, place.device) : nullptr;
-    return replica != nullptr && replica->pins == 0 && !replica->arriving;
+    Replica* replica = state->replicas > 0 ? find_replica(entry.ref, place.device) : nullptr;
+    if (replica == nullptr) return false;
+    replica->offered = false;
+    return replica->pins == 0 && !replica->arriving;
   }
-  return state->tier == place.tier &&
-         (place.tier != Tier::kDevice || state->device == place.device) && state->pins == 0 &&
-         !state->moving;
+  if (state->tier != place.tier || (place.tier == Tier::kDevice && state->device != place.device))
+    return false;
+  state->offered = false;
+  return state->pins == 0 && !state->moving;
 }
 
 bool Dispatcher::evict(DeviceIndex d, const Evictable& victim) {
-  BlockState& state = *table_.find(victim.key);
-  const std::size_t bytes = block_bytes(victim.key);
+  BlockState& state = table_.at(victim.ref);
   if (victim.replica) {
-    drop_replica(victim.key, state, d);
+    drop_replica(victim.ref, state, d);
     return true;
   }
-  const PlanNode& node = plan_->nodes[at(plan_->slots[at(victim.key.slot)].node)];
+  const BlockKey key = table_.key(victim.ref);
+  const std::size_t bytes = block_bytes(key);
+  const PlanNode& node = plan_->nodes[at(plan_->slots[at(key.slot)].node)];
   if (state.disk_copy != 0) {
     give_back(state.buffer, {Tier::kDevice, d}, bytes);
     state.buffer = state.disk_copy;
@@ -616,31 +623,29 @@ bool Dispatcher::evict(DeviceIndex d, const Evictable& victim) {
     counters_.dropped_bytes += bytes;
     return true;
   }
-  return evict_to_lower_tier(d, victim.key, state);
+  return evict_to_lower_tier(d, victim.ref, state);
 }
 
-bool Dispatcher::evict_to_lower_tier(DeviceIndex d, BlockKey key, BlockState& state) {
-  const std::size_t bytes = block_bytes(key);
+bool Dispatcher::evict_to_lower_tier(DeviceIndex d, BlockRef ref, BlockState& state) {
+  const std::size_t bytes = block_bytes(ref);
   Place to{Tier::kHost, d};
   if (host_.used + bytes > host_.budget) {
     // Blocks of the host tier that are needed later than this one go down first.
     while (bytes <= host_.budget && host_.used + bytes > host_.budget + host_.leaving &&
            !host_.heap.empty()) {
-      const Evictable other = host_.heap.front();
-      std::pop_heap(host_.heap.begin(), host_.heap.end());
-      host_.heap.pop_back();
+      const Evictable other = pop_evictable(host_);
       if (!still_evictable(other, {Tier::kHost, 0})) continue;
-      const std::size_t other_bytes = block_bytes(other.key);
+      const std::size_t other_bytes = block_bytes(other.ref);
       if (other.next_use <= state.next_use || disk_.used + other_bytes > disk_.budget) {
-        push_evictable(host_, other);
+        push_evictable(host_, {Tier::kHost, 0}, other);
         break;
       }
-      BlockState& lower = *table_.find(other.key);
+      BlockState& lower = table_.at(other.ref);
       take(disk_, other_bytes, counters_.peak_disk_bytes);
       counters_.to_disk_bytes += other_bytes;
       host_.leaving += other_bytes;
       lower.moving = true;
-      start_move({other.key,
+      start_move({other.ref,
                   {Tier::kHost, lower.device},
                   {Tier::kDisk, lower.device},
                   lower.buffer,
@@ -669,7 +674,7 @@ bool Dispatcher::evict_to_lower_tier(DeviceIndex d, BlockKey key, BlockState& st
   }
   devices_[d].leaving += bytes;
   state.moving = true;
-  start_move({key, {Tier::kDevice, d}, to, state.buffer, new_buffer(), kNoTask, false}, bytes);
+  start_move({ref, {Tier::kDevice, d}, to, state.buffer, new_buffer(), kNoTask, false}, bytes);
   return true;
 }
 
@@ -684,7 +689,8 @@ std::uint32_t Dispatcher::start_move(Move move, std::size_t bytes) {
   }
   moves_[id] = move;
   ++in_flight_;
-  driver_->start_move({id, move.key, move.from_buffer, move.to_buffer, move.from, move.to, bytes});
+  driver_->start_move(
+      {id, table_.key(move.ref), move.from_buffer, move.to_buffer, move.from, move.to, bytes});
   return id;
 }
 
@@ -692,14 +698,14 @@ void Dispatcher::move_done(std::uint32_t id) {
   const Move move = moves_[id];
   free_moves_.push_back(id);
   --in_flight_;
-  BlockState& state = *table_.find(move.key);
-  const std::size_t bytes = block_bytes(move.key);
+  BlockState& state = table_.at(move.ref);
+  const std::size_t bytes = block_bytes(move.ref);
   if (move.replica) {
-    Replica* replica = find_replica(move.key, move.to.device);
-    replica->arriving = false;
-    if (--state.pins == 0) offer(move.key, state);
+    find_replica(move.ref, move.to.device)->arriving = false;
+    if (--state.pins == 0) offer(move.ref, state);
   } else {
     state.moving = false;
+    state.offered = false;
     state.tier = move.to.tier;
     state.device = move.to.device;
     state.buffer = move.to_buffer;
@@ -716,9 +722,9 @@ void Dispatcher::move_done(std::uint32_t id) {
     for (std::size_t d = 0; d < devices_.size(); ++d) mark(static_cast<DeviceIndex>(d));
   }
   if (state.readers_left == 0 && !state.retained && state.waiters == 0 && state.pins == 0) {
-    free_block(move.key, state);
+    free_block(move.ref, state);
   } else {
-    offer(move.key, state);
+    offer(move.ref, state);
     wake(state);
   }
   if (move.task != kNoTask && --tasks_[move.task].missing == 0) launch(move.task);
@@ -731,99 +737,93 @@ void Dispatcher::move_done(std::uint32_t id) {
 void Dispatcher::task_done(TaskId id) {
   const Task task = tasks_[id];
   const PlanNode& node = plan_->nodes[at(task.node)];
-  std::int64_t coords[kMaxRank];
-  plan_->decode(task.node, task.block, coords);
   --in_flight_;
   --devices_[task.device].admitted;
   devices_[task.device].used -= node.scratch_bytes;
   mark(task.device);
+  tasks_[id].phase = Phase::kFree;
   if (task.again) {
     ++counters_.recomputed;
+    free_again_.push_back(id);
   } else {
     ++counters_.tasks;
     ++done_tasks_;
-    const bool chained = node.chain_axis >= 0 && !node.chain_start[at(coords[node.chain_axis])];
-    const SlotIndex chain_slot = chained ? node.outputs[at(node.chain_output)] : -1;
-    plan_->for_each_input(task.node, coords, [&](SlotIndex slot, std::int64_t block) {
-      release_input({slot, block}, task, slot == chain_slot);
+    for_each_input(task, [&](BlockRef ref, BlockState&, std::int32_t input) {
+      release_input(ref, task, input < 0);
     });
-    ring_[task.sequence % ring_.size()] = 1;
-    while (head_ < tail_ && ring_[head_ % ring_.size()] != 0) ring_[head_++ % ring_.size()] = 0;
+    while (head_ < tail_ && tasks_[head_ & ring_mask_].phase == Phase::kFree) ++head_;
     mark_first();
   }
   for (SlotIndex slot : node.outputs) {
-    const BlockKey key{slot, task.block};
-    BlockState& state = *table_.find(key);
+    const BlockRef ref = table_.ref({slot, task.block});
+    BlockState& state = table_.at(ref);
     if (task.again && state.status != Status::kPending) continue;
     state.status = Status::kPresent;
     if (state.readers_left == 0 && !state.retained) {
-      free_block(key, state);
+      free_block(ref, state);
       continue;
     }
-    if (state.window_refs == 0) {
-      state.next_use = order_->next_reader_after(slot, coords, frontier_, frontier_node_);
-    }
-    offer(key, state);
+    if (state.window_refs == 0)
+      set_next_use(ref, state, next_use_beyond_window({slot, task.block}));
+    offer(ref, state);
     wake(state);
   }
-  tasks_[id].phase = Phase::kFree;
-  free_tasks_.push_back(id);
   fill_window();
   run_devices();
+}
+
+Position Dispatcher::next_use_beyond_window(BlockKey key) const {
+  std::int64_t coords[kMaxRank];
+  plan_->decode(plan_->slots[at(key.slot)].node, key.block, coords);
+  return order_->next_reader_after(key.slot, coords, frontier_, frontier_node_);
 }
 
 // The first unfinished task may evict what it could not before: its device must look again.
 void Dispatcher::mark_first() {
   if (head_ == tail_) return;
-  const Task& task = tasks_[ring_tasks_[head_ % ring_.size()]];
+  const Task& task = tasks_[head_ & ring_mask_];
   if (task.phase != Phase::kReady) return;
   devices_[task.device].blocked = kNoTask;
   mark(task.device);
 }
 
-void Dispatcher::release_input(BlockKey key, const Task& task, bool chained) {
-  BlockState& state = *table_.find(key);
+void Dispatcher::release_input(BlockRef ref, const Task& task, bool chained) {
+  BlockState& state = table_.at(ref);
   --state.window_refs;
   --state.readers_left;
   if (chained) {
     // Its memory lives on as the successor's.
     if (state.disk_copy != 0)
-      give_back(state.disk_copy, {Tier::kDisk, state.device}, block_bytes(key));
-    table_.erase(key);
+      give_back(state.disk_copy, {Tier::kDisk, state.device}, block_bytes(ref));
+    table_.erase(table_.key(ref));
     return;
   }
-  Replica* replica = nullptr;
   if (state.tier == Tier::kDevice && state.device == task.device) {
     --state.pins;
   } else {
-    replica = find_replica(key, task.device);
-    --replica->pins;
+    --find_replica(ref, task.device)->pins;
   }
   if (state.readers_left == 0 && !state.retained) {
-    if (!state.moving) free_block(key, state);
+    if (!state.moving) free_block(ref, state);
     return;
   }
-  if (state.window_refs == 0) {
-    std::int64_t coords[kMaxRank];
-    plan_->decode(plan_->slots[at(key.slot)].node, key.block, coords);
-    state.next_use = order_->next_reader_after(key.slot, coords, frontier_, frontier_node_);
-  }
-  offer(key, state);
+  if (state.window_refs == 0) set_next_use(ref, state, next_use_beyond_window(table_.key(ref)));
+  offer(ref, state);
 }
 
-void Dispatcher::free_block(BlockKey key, BlockState& state) {
-  const std::size_t bytes = block_bytes(key);
-  while (state.replicas > 0) drop_replica(key, state, replicas_.find(key)->second.back().device);
+void Dispatcher::free_block(BlockRef ref, BlockState& state) {
+  const std::size_t bytes = block_bytes(ref);
+  while (state.replicas > 0) drop_replica(ref, state, replicas_.find(ref)->second.back().device);
   if (state.status == Status::kPresent) give_back(state.buffer, {state.tier, state.device}, bytes);
   if (state.disk_copy != 0) give_back(state.disk_copy, {Tier::kDisk, state.device}, bytes);
-  table_.erase(key);
+  table_.erase(table_.key(ref));
 }
 
-void Dispatcher::drop_replica(BlockKey key, BlockState& state, DeviceIndex device) {
-  const auto it = replicas_.find(key);
+void Dispatcher::drop_replica(BlockRef ref, BlockState& state, DeviceIndex device) {
+  const auto it = replicas_.find(ref);
   for (std::size_t i = 0; i < it->second.size(); ++i) {
     if (it->second[i].device != device) continue;
-    give_back(it->second[i].buffer, {Tier::kDevice, device}, block_bytes(key));
+    give_back(it->second[i].buffer, {Tier::kDevice, device}, block_bytes(ref));
     it->second.erase(it->second.begin() + static_cast<std::ptrdiff_t>(i));
     break;
   }
@@ -831,42 +831,52 @@ void Dispatcher::drop_replica(BlockKey key, BlockState& state, DeviceIndex devic
   --state.replicas;
 }
 
+void Dispatcher::set_next_use(BlockRef ref, BlockState& state, Position next_use) {
+  if (state.next_use == next_use) return;
+  state.next_use = next_use;
+  state.offered = false;
+  if (state.replicas == 0) return;
+  for (Replica& r : replicas_.find(ref)->second) r.offered = false;
+}
+
 // Puts every unpinned copy of the block up for eviction.
-void Dispatcher::offer(BlockKey key, BlockState& state) {
+void Dispatcher::offer(BlockRef ref, BlockState& state) {
   if (state.status != Status::kPresent) return;
   if (state.pins == 0 && !state.moving && state.tier != Tier::kDisk) {
     if (state.tier == Tier::kDevice) ++devices_[state.device].epoch;
-    push_evictable(account({state.tier, state.device}), {state.next_use, key, false});
+    const Place place{state.tier, state.device};
+    if (!state.offered) push_evictable(account(place), place, {state.next_use, ref, false});
   }
-  if (state.replicas > 0) {
-    for (const Replica& r : replicas_.find(key)->second) {
-      if (r.pins == 0 && !r.arriving)
-        push_evictable(devices_[r.device], {state.next_use, key, true});
-    }
+  if (state.replicas == 0) return;
+  for (const Replica& r : replicas_.find(ref)->second) {
+    if (r.pins > 0 || r.arriving) continue;
+    ++devices_[r.device].epoch;
+    if (!r.offered)
+      push_evictable(devices_[r.device], {Tier::kDevice, r.device}, {state.next_use, ref, true});
   }
 }
 
-void Dispatcher::push_evictable(Account& account, Evictable entry) {
+void Dispatcher::push_evictable(Account& account, Place place, Evictable entry) {
+  if (account.heap.size() >= account.heap_limit) {
+    std::erase_if(account.heap, [&](const Evictable& e) {
+      const bool keep = still_evictable(e, place);
+      if (keep) set_offered(e, place);
+      return !keep;
+    });
+    std::make_heap(account.heap.begin(), account.heap.end());
+    account.heap_limit = std::max<std::size_t>(256, 2 * account.heap.size());
+  }
   account.heap.push_back(entry);
   std::push_heap(account.heap.begin(), account.heap.end());
-  if (account.heap.size() <= account.heap_limit) return;
-  Place place{Tier::kHost, 0};
-  for (std::size_t d = 0; d < devices_.size(); ++d) {
-    if (&devices_[d] == &account) place = {Tier::kDevice, static_cast<DeviceIndex>(d)};
+  set_offered(entry, place);
+}
+
+void Dispatcher::set_offered(const Evictable& entry, Place place) {
+  if (entry.replica) {
+    find_replica(entry.ref, place.device)->offered = true;
+  } else {
+    table_.at(entry.ref).offered = true;
   }
-  std::erase_if(account.heap, [&](const Evictable& e) { return !still_evictable(e, place); });
-  std::sort(account.heap.begin(), account.heap.end(), [](const Evictable& a, const Evictable& b) {
-    return std::tie(a.next_use, a.key.slot, a.key.block, a.replica) <
-           std::tie(b.next_use, b.key.slot, b.key.block, b.replica);
-  });
-  account.heap.erase(std::unique(account.heap.begin(), account.heap.end(),
-                                 [](const Evictable& a, const Evictable& b) {
-                                   return a.next_use == b.next_use && a.key == b.key &&
-                                          a.replica == b.replica;
-                                 }),
-                     account.heap.end());
-  std::make_heap(account.heap.begin(), account.heap.end());
-  account.heap_limit = std::max<std::size_t>(256, 2 * account.heap.size());
 }
 
 // Ends
@@ -897,21 +907,16 @@ std::vector<ResidentBlock> Dispatcher::residents() {
 }
 
 void Dispatcher::release_all(bool keep_results) {
-  std::vector<BlockKey> keys;
+  std::vector<BlockRef> refs;
   table_.for_each([&](BlockKey key, BlockState& state) {
     const bool known_before = plan_->nodes[at(plan_->slots[at(key.slot)].node)].resident;
-    if (!known_before && !(keep_results && state.retained)) keys.push_back(key);
+    if (!known_before && !(keep_results && state.retained)) refs.push_back(table_.ref(key));
   });
-  for (BlockKey key : keys) {
-    BlockState& state = *table_.find(key);
-    if (state.status != Status::kPresent) {
-      state.buffer = 0;
-    }
-    free_block(key, state);
-  }
+  for (const BlockRef ref : refs) free_block(ref, table_.at(ref));
   // Copies that residents had elsewhere go as well: only one place is remembered.
   table_.for_each([&](BlockKey key, BlockState& state) {
-    while (state.replicas > 0) drop_replica(key, state, replicas_.find(key)->second.back().device);
+    const BlockRef ref = table_.ref(key);
+    while (state.replicas > 0) drop_replica(ref, state, replicas_.find(ref)->second.back().device);
     if (state.disk_copy != 0) {
       give_back(state.disk_copy, {Tier::kDisk, state.device}, block_bytes(key));
       state.disk_copy = 0;
@@ -923,7 +928,7 @@ std::size_t Dispatcher::state_bytes() const noexcept {
   std::size_t total = table_.bytes() + tasks_.capacity() * sizeof(Task) +
                       waiters_.capacity() * sizeof(Waiter) + moves_.capacity() * sizeof(Move) +
                       free_buffers_.capacity() * sizeof(BufferId) +
-                      replicas_.size() * (sizeof(BlockKey) + sizeof(Replica) + 4 * sizeof(void*)) +
+                      replicas_.size() * (sizeof(BlockRef) + sizeof(Replica) + 4 * sizeof(void*)) +
                       host_.heap.capacity() * sizeof(Evictable);
   for (const Device& device : devices_) {
     total += device.heap.capacity() * sizeof(Evictable) +

@@ -27,11 +27,20 @@ namespace tessera::scheduler {
 
 using TaskId = std::uint32_t;
 
+/// One block that a task reads, on the task's device.
+struct LaunchInput {
+  BlockKey key;
+  std::int32_t input;  ///< which of the node's inputs, -1: the chain's predecessor
+  BufferId buffer;
+};
+
 struct TaskLaunch {
   TaskId id;
   NodeIndex node;
   std::int64_t block;
   DeviceIndex device;
+  const LaunchInput* inputs;  ///< input by input, in C order; the chain's predecessor last
+  std::size_t input_count;
   const BufferId* outputs;  ///< one for each output; the chain's output is its predecessor's buffer
   std::size_t output_count;
   std::size_t scratch_bytes;
@@ -123,8 +132,6 @@ class Dispatcher {
   /// Why nothing can go on although tasks are left; empty while something is under way.
   std::string stuck_reason() const;
 
-  /// Where an input of a launched task lies on the task's device.
-  BufferId input_buffer(BlockKey key, DeviceIndex device) const;
   NodeIndex task_node(TaskId id) const { return tasks_[id].node; }
   std::int64_t task_block(TaskId id) const { return tasks_[id].block; }
   DeviceIndex task_device(TaskId id) const { return tasks_[id].device; }
@@ -146,15 +153,21 @@ class Dispatcher {
  private:
   static constexpr TaskId kNoTask = 0xffffffff;
   enum class Phase : std::uint8_t { kFree, kWaiting, kReady, kStaging, kRunning };
+  // Tasks that read more blocks than this have them computed again each time.
+  static constexpr std::size_t kKnownInputs = 2;
+  static constexpr std::uint8_t kManyInputs = 0xff;
   struct Task {
     std::int64_t block = 0;
     Position position = 0;
-    std::uint64_t sequence = 0;
     NodeIndex node = -1;
     std::uint32_t missing = 0;  ///< inputs (kWaiting) or copies (kStaging) it waits for
+    BlockRef inputs[kKnownInputs] = {};
     DeviceIndex device = kNoDevice;
+    std::uint8_t input_numbers[kKnownInputs] = {};  ///< which of the node's inputs each is
+    std::uint8_t input_count = 0;                   ///< or kManyInputs; the chain's is the last
     Phase phase = Phase::kFree;
-    bool again = false;  ///< makes a dropped block once more
+    bool chained : 1 = false;  ///< goes on in its predecessor's memory
+    bool again : 1 = false;    ///< makes a dropped block once more
   };
   struct Waiter {
     TaskId task;
@@ -162,7 +175,7 @@ class Dispatcher {
   };
   struct Evictable {
     Position next_use;
-    BlockKey key;
+    BlockRef ref;
     bool replica;
     bool operator<(const Evictable& o) const noexcept { return next_use < o.next_use; }
   };
@@ -178,68 +191,68 @@ class Dispatcher {
     std::uint32_t admitted = 0;
     std::vector<std::pair<std::uint64_t, TaskId>> ready;  ///< min-heap by sequence
     bool dirty = false;
-    TaskId blocked = kNoTask;      ///< first ready task, that found no room for `blocked_need` bytes
+    TaskId blocked = kNoTask;  ///< first ready task, that found no room for `blocked_need` bytes
     std::size_t blocked_need = 0;
     bool blocked_covered = false;  ///< evictions under way make that room
     std::uint64_t blocked_epoch = 0;
-    std::uint64_t epoch = 0;       ///< counts what has become free or evictable
+    std::uint64_t epoch = 0;  ///< counts what has become free or evictable
   };
   struct Replica {
     DeviceIndex device;
     BufferId buffer;
     std::uint16_t pins;
     bool arriving;
+    bool offered;  ///< up for eviction, at the block's next use
   };
   struct Move {
-    BlockKey key;
+    BlockRef ref;
     Place from, to;
     BufferId from_buffer, to_buffer;
     TaskId task;  ///< that waits for it, kNoTask for an eviction
     bool replica;
   };
-  struct KeyHash {
-    std::size_t operator()(const BlockKey& k) const noexcept {
-      return static_cast<std::size_t>(k.block) * 0x9e3779b97f4a7c15u +
-             static_cast<std::size_t>(k.slot) * 0xc2b2ae3d27d4eb4fu;
-    }
-  };
-
   void check_fit() const;
+  template <typename F>
+  void for_each_input(const Task& task, F&& f);
   void fill_window();
   void set_up(const TaskOrder::Cursor::Item& item, const std::int64_t* coords);
   void make_ready(TaskId id);
-  DeviceIndex choose_device(const Task& task, const std::int64_t* coords);
+  DeviceIndex choose_device(const Task& task);
   void run_devices();
   void start_ready(DeviceIndex device);
   bool steal(DeviceIndex device);
   enum class Admission : std::uint8_t { kAdmitted, kBlocked, kWaits };
   Admission admit(TaskId id);
-  void pin_local(const Task& task, const std::int64_t* coords, bool pin);
-  void stage(TaskId id, const std::int64_t* coords);
+  void stage(TaskId id);
   void launch(TaskId id);
-  bool make_room(DeviceIndex device, std::size_t bytes, const Task& task);
+  bool make_room(DeviceIndex device, std::size_t bytes, TaskId for_task);
+  bool reads(const Task& task, BlockRef ref);
   bool evict(DeviceIndex device, const Evictable& victim);
-  bool evict_to_lower_tier(DeviceIndex device, BlockKey key, BlockState& state);
+  bool evict_to_lower_tier(DeviceIndex device, BlockRef ref, BlockState& state);
   std::uint32_t start_move(Move move, std::size_t bytes);
-  void recompute(BlockKey key, const Task& reader);
+  void recompute(BlockRef ref, TaskId reader);
   void wait_for(BlockState& state, TaskId id);
   void wake(BlockState& state);
-  void release_input(BlockKey key, const Task& task, bool chained);
-  void free_block(BlockKey key, BlockState& state);
-  void offer(BlockKey key, BlockState& state);
-  void push_evictable(Account& account, Evictable entry);
+  Position next_use_beyond_window(BlockKey key) const;
+  void release_input(BlockRef ref, const Task& task, bool chained);
+  void free_block(BlockRef ref, BlockState& state);
+  void set_next_use(BlockRef ref, BlockState& state, Position next_use);
+  void offer(BlockRef ref, BlockState& state);
+  void push_evictable(Account& account, Place place, Evictable entry);
+  void set_offered(const Evictable& entry, Place place);
+  Evictable pop_evictable(Account& account);
   bool still_evictable(const Evictable& entry, Place place);
-  Replica* find_replica(BlockKey key, DeviceIndex device);
-  void drop_replica(BlockKey key, BlockState& state, DeviceIndex device);
+  Replica* find_replica(BlockRef ref, DeviceIndex device);
+  void drop_replica(BlockRef ref, BlockState& state, DeviceIndex device);
   void mark(DeviceIndex device);
   void mark_first();
   void take(Account& account, std::size_t bytes, std::size_t& peak);
-  TaskId new_task();
   BufferId new_buffer();
   void give_back(BufferId buffer, Place place, std::size_t bytes);
   Account& account(Place place);
   std::size_t block_bytes(BlockKey key) const;
-  bool is_first(const Task& task) const noexcept;
+  std::size_t block_bytes(BlockRef ref) const { return block_bytes(table_.key(ref)); }
+  std::uint64_t sequence(TaskId id) const noexcept;
 
   const TaskOrder* order_;
   const Plan* plan_;
@@ -249,19 +262,19 @@ class Dispatcher {
   BlockTable table_;
   std::vector<Device> devices_;
   Account host_, disk_;
-  std::vector<Task> tasks_;
-  std::vector<TaskId> free_tasks_;
+  std::vector<Task> tasks_;  ///< the window, a ring; behind it those that make a block again
+  std::vector<std::uint64_t> again_sequences_;  ///< of the tasks behind the ring: their readers'
+  std::vector<TaskId> free_again_;
+  std::uint64_t ring_mask_ = 0;
   std::vector<Waiter> waiters_;
   std::uint32_t free_waiter_ = 0;
   std::vector<Move> moves_;
   std::vector<std::uint32_t> free_moves_;
   std::vector<BufferId> free_buffers_;
   BufferId next_buffer_ = 1;
-  std::unordered_map<BlockKey, std::vector<Replica>, KeyHash> replicas_;
+  std::unordered_map<BlockRef, std::vector<Replica>> replicas_;
   std::vector<DeviceIndex> dirty_;
-  std::vector<std::uint8_t> ring_;  ///< done flags of the window's tasks
-  std::vector<TaskId> ring_tasks_;   ///< the tasks themselves
-  std::uint64_t head_ = 0, tail_ = 0;
+  std::uint64_t head_ = 0, tail_ = 0;  ///< sequence numbers of the window's tasks
   std::uint64_t state_samples_ = 0;
   Position frontier_ = 0;
   NodeIndex frontier_node_ = -1;
@@ -272,8 +285,10 @@ class Dispatcher {
   std::int64_t done_tasks_ = 0;
   std::int64_t in_flight_ = 0;  ///< running tasks and moves
   std::uint64_t ready_total_ = 0;
-  std::vector<BufferId> outputs_;  // of the task being launched
-  std::vector<BlockKey> copies_;   // of the task being admitted
+  std::vector<BufferId> outputs_;    // of the task being launched
+  std::vector<LaunchInput> inputs_;  // of the task being launched
+  std::vector<BlockRef> copies_;     // of the task being admitted
+  std::vector<Evictable> passed_;    // over, while room is made
   RunCounters counters_;
 };
 

@@ -223,14 +223,17 @@ void HostRun::start_task(const TaskLaunch& launch) {
                  !node.chain_start[static_cast<std::size_t>(item.coords[node.chain_axis])];
   item.pieces.clear();
   item.piece_offsets.clear();
-  for (const PlanInput& input : node.inputs) {
-    item.piece_offsets.push_back(static_cast<std::uint32_t>(item.pieces.size()));
-    plan_->for_each_block(input, item.coords, [&](SlotIndex slot, std::int64_t block) {
-      const BufferId buffer = dispatcher_.input_buffer({slot, block}, launch.device);
-      item.pieces.push_back({block / input.links, buffers_[buffer].memory.data()});
-    });
+  item.piece_offsets.resize(node.inputs.size() + 1);
+  const LaunchInput* next = launch.inputs;
+  const LaunchInput* end = launch.inputs + launch.input_count;
+  for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+    item.piece_offsets[i] = static_cast<std::uint32_t>(item.pieces.size());
+    for (; next != end && next->input == static_cast<std::int32_t>(i); ++next) {
+      item.pieces.push_back(
+          {next->key.block / node.inputs[i].links, buffers_[next->buffer].memory.data()});
+    }
   }
-  item.piece_offsets.push_back(static_cast<std::uint32_t>(item.pieces.size()));
+  item.piece_offsets.back() = static_cast<std::uint32_t>(item.pieces.size());
   item.outputs.clear();
   for (std::size_t o = 0; o < launch.output_count; ++o)
     item.outputs.push_back(&stored(launch.outputs[o]));

@@ -28,21 +28,20 @@ class ModelledDriver : public Driver {
   void start_task(const TaskLaunch& launch) override {
     const PlanNode& node = plan_->nodes[at(launch.node)];
     double bytes = 0.0;
-    for (SlotIndex output : node.outputs) bytes += static_cast<double>(plan_->slots[at(output)].size.bytes(launch.block));
+    for (SlotIndex output : node.outputs)
+      bytes += static_cast<double>(plan_->slots[at(output)].size.bytes(launch.block));
     double earliest = 0.0;
-    std::int64_t coords[kMaxRank];
-    plan_->decode(launch.node, launch.block, coords);
-    plan_->for_each_input(launch.node, coords, [&](SlotIndex slot, std::int64_t block) {
+    for (std::size_t i = 0; i < launch.input_count; ++i) {
+      const auto& [slot, block] = launch.inputs[i].key;
       bytes += static_cast<double>(plan_->slots[at(slot)].size.bytes(block));
       if (options_.check) check_ran(slot, block, node);
-      if (options_.critical_path) {
-        earliest = std::max(earliest, ready_[dispatcher_->input_buffer({slot, block}, launch.device)]);
-      }
-    });
+      if (options_.critical_path) earliest = std::max(earliest, ready_[launch.inputs[i].buffer]);
+    }
     const double seconds = options_.model.task_seconds(bytes, node.flops);
     report_.busy_seconds += seconds;
     if (options_.critical_path) {
-      for (std::size_t o = 0; o < launch.output_count; ++o) path(launch.outputs[o]) = earliest + seconds;
+      for (std::size_t o = 0; o < launch.output_count; ++o)
+        path(launch.outputs[o]) = earliest + seconds;
       report_.critical_path_seconds = std::max(report_.critical_path_seconds, earliest + seconds);
     }
     push(engines_[launch.device].compute, seconds, launch.id, false);
@@ -63,7 +62,6 @@ class ModelledDriver : public Driver {
   void release(BufferId, Place, std::size_t) override {}
 
   ModelledReport run(Dispatcher& dispatcher) {
-    dispatcher_ = &dispatcher;
     dispatcher.start();
     while (!events_.empty()) {
       std::pop_heap(events_.begin(), events_.end());
@@ -78,7 +76,8 @@ class ModelledDriver : public Driver {
         auto& ran = ran_[at(dispatcher.task_node(event.id))];
         const auto block = at(dispatcher.task_block(event.id));
         const PlanNode& node = plan_->nodes[at(dispatcher.task_node(event.id))];
-        if (ran[block] && !node.recomputable) throw std::logic_error("[modelled run] a task ran twice; got " + node.label);
+        if (ran[block] && !node.recomputable)
+          throw std::logic_error("[modelled run] a task ran twice; got " + node.label);
         ran[block] = true;
       }
       dispatcher.task_done(event.id);
@@ -92,8 +91,9 @@ class ModelledDriver : public Driver {
     for (std::size_t n = 0; n < ran_.size(); ++n) {
       const auto count = std::count(ran_[n].begin(), ran_[n].end(), true);
       if (count != plan_->nodes[n].task_count) {
-        throw std::logic_error(core::text("[modelled run] every task runs once; got ", count, " of ",
-                                          plan_->nodes[n].task_count, " of ", plan_->nodes[n].label));
+        throw std::logic_error(core::text("[modelled run] every task runs once; got ", count,
+                                          " of ", plan_->nodes[n].task_count, " of ",
+                                          plan_->nodes[n].label));
       }
     }
   }
@@ -117,21 +117,22 @@ class ModelledDriver : public Driver {
     std::push_heap(events_.begin(), events_.end());
   }
   double& path(BufferId buffer) {
-    if (buffer >= ready_.size()) ready_.resize(std::max<std::size_t>(buffer + 1, 2 * ready_.size()));
+    if (buffer >= ready_.size())
+      ready_.resize(std::max<std::size_t>(buffer + 1, 2 * ready_.size()));
     return ready_[buffer];
   }
   void check_ran(SlotIndex slot, std::int64_t block, const PlanNode& reader) const {
     const NodeIndex producer = plan_->slots[at(slot)].node;
     if (!ran_[at(producer)][at(block)]) {
-      throw std::logic_error(core::text("[modelled run] a task runs after its inputs; got ", reader.label,
-                                        " before block ", block, " of ", plan_->nodes[at(producer)].label));
+      throw std::logic_error(core::text("[modelled run] a task runs after its inputs; got ",
+                                        reader.label, " before block ", block, " of ",
+                                        plan_->nodes[at(producer)].label));
     }
   }
 
   const Plan* plan_;
   ModelledOptions options_;
   std::vector<Engines> engines_;
-  Dispatcher* dispatcher_ = nullptr;
   std::vector<Event> events_;
   std::vector<double> ready_;
   std::vector<std::vector<bool>> ran_;
@@ -142,7 +143,8 @@ class ModelledDriver : public Driver {
 
 }  // namespace
 
-ModelledReport run_modelled(const TaskOrder& order, const DispatcherOptions& devices, const ModelledOptions& options) {
+ModelledReport run_modelled(const TaskOrder& order, const DispatcherOptions& devices,
+                            const ModelledOptions& options) {
   ModelledDriver driver(order, devices.devices.size(), options);
   Dispatcher dispatcher(order, devices, driver);
   ModelledReport report = driver.run(dispatcher);

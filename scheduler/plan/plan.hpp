@@ -34,8 +34,8 @@ struct PlanInput {
   /// The many blocks a task reads arrive one after the other in the total order (reductions);
   /// others must be there together anyway.
   bool streamed = false;
-  /// Blocks of the slot for each block of the array that tasks read: the links of a chain, which are
-  /// its last axis. Tasks are told the number in the array's grid.
+  /// Blocks of the slot for each block of the array that tasks read: the links of a chain, which
+  /// are its last axis. Tasks are told the number in the array's grid.
   std::int64_t links = 1;
 };
 
@@ -110,7 +110,8 @@ class Plan {
   /// Calls f(slot, linear block) for every block of one input that the task reads, in C order.
   template <typename F>
   void for_each_block(const PlanInput& input, const std::int64_t* coords, F&& f) const;
-  /// The same for all inputs, one after the other, and the chain predecessor last.
+  /// The same for all inputs, one after the other, and the chain predecessor last:
+  /// f(slot, linear block, input) with -1 for the predecessor.
   template <typename F>
   void for_each_input(NodeIndex node, const std::int64_t* coords, F&& f) const;
   /// Calls f(node, coords) for every task that reads the block.
@@ -179,13 +180,17 @@ void Plan::for_each_block(const PlanInput& input, const std::int64_t* coords, F&
 template <typename F>
 void Plan::for_each_input(NodeIndex node, const std::int64_t* coords, F&& f) const {
   const PlanNode& n = nodes[static_cast<std::size_t>(node)];
-  for (const PlanInput& input : n.inputs) for_each_block(input, coords, f);
+  for (std::size_t i = 0; i < n.inputs.size(); ++i) {
+    for_each_block(n.inputs[i], coords, [&](SlotIndex slot, std::int64_t block) {
+      f(slot, block, static_cast<std::int32_t>(i));
+    });
+  }
   if (n.chain_axis >= 0 && !n.chain_start[static_cast<std::size_t>(coords[n.chain_axis])]) {
     std::int64_t linear = 0;
     for (std::size_t d = 0; d < n.counts.size(); ++d) {
       linear = linear * n.counts[d] + coords[d] - (static_cast<int>(d) == n.chain_axis ? 1 : 0);
     }
-    f(n.outputs[static_cast<std::size_t>(n.chain_output)], linear);
+    f(n.outputs[static_cast<std::size_t>(n.chain_output)], linear, -1);
   }
 }
 

@@ -12,8 +12,8 @@
 namespace tessera::scheduler {
 namespace {
 
-// Carries out launches in random order on tokens instead of memory: a buffer holds the name of the block it
-// contains, so that a wrong, missing or stale block is seen by the task that reads it.
+// Carries out launches in random order on tokens instead of memory: a buffer holds the name of the
+// block it contains, so that a wrong, missing or stale block is seen by the task that reads it.
 class TokenDriver : public Driver {
  public:
   explicit TokenDriver(std::uint64_t seed) : rng_(seed) {}
@@ -22,6 +22,7 @@ class TokenDriver : public Driver {
     Pending p;
     p.task = launch.id;
     p.launch = launch;
+    p.inputs.assign(launch.inputs, launch.inputs + launch.input_count);
     p.outputs.assign(launch.outputs, launch.outputs + launch.output_count);
     pending_.push_back(std::move(p));
   }
@@ -58,6 +59,7 @@ class TokenDriver : public Driver {
     bool is_move = false;
     TaskId task = 0;
     TaskLaunch launch{};
+    std::vector<LaunchInput> inputs;
     std::vector<BufferId> outputs;
     MoveLaunch move{};
   };
@@ -68,14 +70,21 @@ class TokenDriver : public Driver {
     if (!plan.nodes[p.launch.node].recomputable || !ran_.count({p.launch.node, p.launch.block})) {
       ran_.insert({p.launch.node, p.launch.block});
     }
-    plan.for_each_input(p.launch.node, coords, [&](SlotIndex slot, std::int64_t block) {
-      const BufferId buffer = dispatcher_->input_buffer({slot, block}, p.launch.device);
-      const auto it = tokens_.find(where(buffer, {Tier::kDevice, p.launch.device}));
-      ASSERT_NE(it, tokens_.end());
-      ASSERT_EQ(it->second, (BlockKey{slot, block}));
-    });
+    std::size_t read = 0;
+    plan.for_each_input(
+        p.launch.node, coords, [&](SlotIndex slot, std::int64_t block, std::int32_t input) {
+          ASSERT_LT(read, p.inputs.size());
+          const LaunchInput& given = p.inputs[read++];
+          ASSERT_EQ(given.key, (BlockKey{slot, block}));
+          ASSERT_EQ(given.input, input);
+          const auto it = tokens_.find(where(given.buffer, {Tier::kDevice, p.launch.device}));
+          ASSERT_NE(it, tokens_.end());
+          ASSERT_EQ(it->second, given.key);
+        });
+    ASSERT_EQ(read, p.inputs.size());
     for (std::size_t o = 0; o < p.outputs.size(); ++o) {
-      tokens_[where(p.outputs[o], {Tier::kDevice, p.launch.device})] = {plan.nodes[p.launch.node].outputs[o], p.launch.block};
+      tokens_[where(p.outputs[o], {Tier::kDevice, p.launch.device})] = {
+          plan.nodes[p.launch.node].outputs[o], p.launch.block};
     }
     dispatcher_->task_done(p.task);
   }
@@ -123,7 +132,8 @@ TEST(Dispatcher, RunsEveryTaskOnceWithItsInputsUnderTightBudgets) {
     DispatcherOptions options;
     for (std::uint32_t d = 0; d < devices; ++d) {
       options.devices.push_back({need * static_cast<std::size_t>(random.pick(10, 25)) / 10,
-                                 static_cast<std::uint32_t>(random.pick(1, 4)), "null:" + std::to_string(d)});
+                                 static_cast<std::uint32_t>(random.pick(1, 4)),
+                                 "null:" + std::to_string(d)});
     }
     options.host_budget_bytes = static_cast<std::size_t>(random.pick(0, 2000));
     options.disk_budget_bytes = std::size_t{1} << 40;
@@ -145,15 +155,18 @@ TEST(Dispatcher, RunsEveryTaskOnceWithItsInputsUnderTightBudgets) {
       kept += 1;
     }
     std::size_t expected = 0;
-    for (const Slot& slot : plan.slots) expected += slot.retained ? static_cast<std::size_t>(slot.size.grid().block_count()) : 0;
+    for (const Slot& slot : plan.slots)
+      expected += slot.retained ? static_cast<std::size_t>(slot.size.grid().block_count()) : 0;
     ASSERT_EQ(kept, expected);
     dispatcher.release_all(false);
     for (const auto& [where, key] : driver.tokens_) {
-      ADD_FAILURE() << "left: buffer " << std::get<0>(where) << " tier " << static_cast<int>(std::get<1>(where)) << " slot " << key.slot
-                    << " block " << key.block << " of " << plan.nodes[plan.slots[key.slot].node].label;
+      ADD_FAILURE() << "left: buffer " << std::get<0>(where) << " tier "
+                    << static_cast<int>(std::get<1>(where)) << " slot " << key.slot << " block "
+                    << key.block << " of " << plan.nodes[plan.slots[key.slot].node].label;
     }
     ASSERT_TRUE(driver.tokens_.empty());
-    for (std::uint32_t d = 0; d < devices; ++d) ASSERT_EQ(dispatcher.used_bytes(static_cast<DeviceIndex>(d)), 0u);
+    for (std::uint32_t d = 0; d < devices; ++d)
+      ASSERT_EQ(dispatcher.used_bytes(static_cast<DeviceIndex>(d)), 0u);
     ASSERT_EQ(dispatcher.host_used_bytes() + dispatcher.disk_used_bytes(), 0u);
   }
 }
@@ -163,7 +176,8 @@ TEST(Dispatcher, RefusesATaskThatCanNeverFit) {
   PlanNode node;
   node.label = "zeros";
   node.counts = {4};
-  node.outputs.push_back(plan.add_slot(0, 0, kernels::BlockSize(ChunkGrid({AxisChunks::regular(4096, 1024)}), DType::kFloat64)));
+  node.outputs.push_back(plan.add_slot(
+      0, 0, kernels::BlockSize(ChunkGrid({AxisChunks::regular(4096, 1024)}), DType::kFloat64)));
   plan.add_node(std::move(node));
   plan.slots[0].retained = true;
   plan.finalize();
@@ -176,7 +190,8 @@ TEST(Dispatcher, RefusesATaskThatCanNeverFit) {
     FAIL();
   } catch (const OutOfMemory& e) {
     EXPECT_EQ(std::string(e.what()),
-              "[zeros] a task must fit its device's budget; got a need of 8.00 KiB for inputs, outputs and scratch on "
+              "[zeros] a task must fit its device's budget; got a need of 8.00 KiB for inputs, "
+              "outputs and scratch on "
               "host:0 with 4.00 KiB; try smaller chunks or a larger TESSERA_DEVICE_MEMORY");
     EXPECT_EQ(e.requested_bytes, 8192u);
     EXPECT_EQ(e.budget_bytes, 4096u);

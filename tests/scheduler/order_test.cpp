@@ -30,7 +30,7 @@ TEST(TaskOrder, VisitsEveryWantedTaskOnceAndAfterItsInputs) {
       ASSERT_TRUE(item.position > last || (item.position == last && item.node >= last_node));
       last = item.position;
       last_node = item.node;
-      plan.for_each_input(item.node, coords, [&](SlotIndex slot, std::int64_t block) {
+      plan.for_each_input(item.node, coords, [&](SlotIndex slot, std::int64_t block, std::int32_t) {
         ASSERT_TRUE(seen.count({plan.slots[slot].node, block})) << plan.nodes[item.node].label;
       });
       ASSERT_TRUE(seen.insert({item.node, item.block}).second);
@@ -52,7 +52,7 @@ TEST(TaskOrder, ReaderCountsAndReadersAgreeWithInputs) {
     std::vector<Task> tasks;
     while (cursor.next(item, coords)) {
       tasks.push_back({item.node, item.block});
-      plan.for_each_input(item.node, coords, [&](SlotIndex slot, std::int64_t block) {
+      plan.for_each_input(item.node, coords, [&](SlotIndex slot, std::int64_t block, std::int32_t) {
         expected[{slot, block}].insert({item.node, item.block});
       });
     }
