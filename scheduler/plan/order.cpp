@@ -14,14 +14,6 @@ std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
 
-Position TaskOrder::Compiled::at(const std::int64_t* coords) const noexcept {
-  Position sum = constant;
-  for (std::size_t d = 0; d < axes.size(); ++d) {
-    sum += axes[d].at(coords[d]);
-  }
-  return sum;
-}
-
 TaskOrder::TaskOrder(const Plan& plan) : plan_(&plan) {
   std::vector<std::vector<Alignment>> alignments(plan.nodes.size());
   align_roots(alignments);
@@ -101,7 +93,8 @@ void TaskOrder::align_inputs(NodeIndex index, std::vector<std::vector<Alignment>
         if (digit.axis != node.chain_axis || !digit.table) continue;
         std::vector<std::int32_t> filled = *digit.table;
         for (std::int64_t k = length - 1; k-- > 0;) {
-          if (!node.chain_start[at(k + 1)]) filled[at(k)] = std::min(filled[at(k)], filled[at(k + 1)]);
+          if (!node.chain_start[at(k + 1)])
+            filled[at(k)] = std::min(filled[at(k)], filled[at(k + 1)]);
         }
         digit.table = std::make_shared<const std::vector<std::int32_t>>(std::move(filled));
       }
@@ -203,7 +196,8 @@ void TaskOrder::align_inputs(NodeIndex index, std::vector<std::vector<Alignment>
         }
         for (const auto& [axis, digit] : stream_digits) {
           const AxisLink& link = input.access.links[axis];
-          std::vector<std::int32_t> table(at(counts[axis]), static_cast<std::int32_t>(stream_lengths[axis] - 1));
+          std::vector<std::int32_t> table(at(counts[axis]),
+                                          static_cast<std::int32_t>(stream_lengths[axis] - 1));
           for (std::int64_t c = 0; c < link.map.from_count(); ++c) {
             const CoordSet set = link.map.of(c);
             for (std::int64_t s = 0; s < set.count; ++s) {
@@ -279,50 +273,61 @@ void TaskOrder::compile(std::vector<std::vector<Alignment>>& alignments) {
     base += domain.weights[0];
     domain.weights.erase(domain.weights.begin());
   }
-  compiled_.resize(alignments.size());
   for (std::size_t i = 0; i < alignments.size(); ++i) {
     const PlanNode& node = plan_->nodes[i];
+    compiled_.push_back({static_cast<std::uint32_t>(node.counts.size()),
+                         static_cast<std::uint32_t>(alignments[i].size()), constants_.size(),
+                         weights_.size()});
     for (Alignment& a : alignments[i]) {
       const Domain& domain = domains_[at(a.domain)];
       while (a.digits.size() < domain.extents.size()) {
         a.digits.push_back(
             {-1, static_cast<std::int32_t>(domain.extents[a.digits.size()] - 1), nullptr});
       }
-      Compiled compiled;
-      compiled.constant = domain.base;
-      compiled.axes.resize(node.counts.size());
-      for (std::size_t s = 0; s < a.digits.size(); ++s) {
-        const Digit& digit = a.digits[s];
-        const Position weight = domain.weights[s];
-        if (digit.axis < 0) {
-          compiled.constant += weight * static_cast<Position>(digit.constant);
-          continue;
-        }
-        AxisWeight& axis = compiled.axes[at(digit.axis)];
-        const std::int64_t count = node.counts[at(digit.axis)];
-        if (!digit.table && axis.table.empty()) {
-          axis.scale += weight;
-          continue;
-        }
-        if (axis.table.empty()) {
-          axis.table.resize(at(count));
-          for (std::int64_t c = 0; c < count; ++c)
-            axis.table[at(c)] = axis.scale * static_cast<Position>(c);
-        }
-        for (std::int64_t c = 0; c < count; ++c) {
-          Position& w = axis.table[at(c)];
-          w += weight * static_cast<Position>(digit.at(c));
-        }
-      }
-      compiled_[i].push_back(std::move(compiled));
+      compile_alignment(a, node.counts);
     }
   }
   alignments_ = std::move(alignments);
 }
 
+void TaskOrder::compile_alignment(const Alignment& alignment,
+                                  const std::vector<std::int64_t>& counts) {
+  const Domain& domain = domains_[at(alignment.domain)];
+  Position constant = domain.base;
+  std::vector<Position> scales(counts.size(), 0);
+  std::vector<std::vector<Position>> tables(counts.size());
+  for (std::size_t s = 0; s < alignment.digits.size(); ++s) {
+    const Digit& digit = alignment.digits[s];
+    const Position weight = domain.weights[s];
+    if (digit.axis < 0) {
+      constant += weight * static_cast<Position>(digit.constant);
+    } else if (!digit.table) {
+      scales[at(digit.axis)] += weight;
+    } else {
+      std::vector<Position>& table = tables[at(digit.axis)];
+      table.resize(at(counts[at(digit.axis)]));
+      for (std::size_t c = 0; c < table.size(); ++c)
+        table[c] += weight * static_cast<Position>(digit.at(static_cast<std::int64_t>(c)));
+    }
+  }
+  constants_.push_back(constant);
+  for (std::size_t d = 0; d < counts.size(); ++d) {
+    AxisWeight weight{scales[d], nullptr};
+    if (!tables[d].empty()) {
+      for (std::size_t c = 0; c < tables[d].size(); ++c)
+        tables[d][c] += scales[d] * static_cast<Position>(c);
+      tables_.push_back(std::move(tables[d]));
+      weight.table = tables_.back().data();
+    }
+    weights_.push_back(weight);
+  }
+}
+
 Position TaskOrder::position(NodeIndex node, const std::int64_t* coords) const noexcept {
+  const Compiled& compiled = compiled_[at(node)];
   Position best = kNever;
-  for (const Compiled& c : compiled_[at(node)]) best = std::min(best, c.at(coords));
+  for (std::size_t a = 0; a < compiled.alignments; ++a)
+    best = std::min(best, position_along(compiled, a, coords));
   return best;
 }
 
@@ -353,7 +358,7 @@ Position TaskOrder::next_reader_after(SlotIndex slot, const std::int64_t* coords
 TaskOrder::Cursor::Cursor(const TaskOrder& order) : order_(&order) {
   for (std::size_t i = 0; i < order.compiled_.size(); ++i) {
     if (order.plan_->nodes[i].task_count == 0) continue;
-    for (std::size_t a = 0; a < order.compiled_[i].size(); ++a) {
+    for (std::size_t a = 0; a < order.compiled_[i].alignments; ++a) {
       open(static_cast<NodeIndex>(i), static_cast<std::int32_t>(a));
     }
   }
@@ -455,13 +460,13 @@ bool TaskOrder::Cursor::advance(Stream& stream) {
 
 // Moves on to a task that no earlier alignment of the node places first.
 void TaskOrder::Cursor::settle(Stream& stream) {
-  const std::vector<Compiled>& all = order_->compiled_[at(stream.node)];
+  const Compiled& node = order_->compiled_[at(stream.node)];
   for (;;) {
-    const Position mine = all[at(stream.alignment)].at(stream.coords.data());
+    const Position mine = order_->position_along(node, at(stream.alignment), stream.coords.data());
     bool first = true;
-    for (std::size_t a = 0; a < all.size() && first; ++a) {
+    for (std::size_t a = 0; a < node.alignments && first; ++a) {
       if (static_cast<std::int32_t>(a) == stream.alignment) continue;
-      const Position other = all[a].at(stream.coords.data());
+      const Position other = order_->position_along(node, a, stream.coords.data());
       first = other > mine || (other == mine && static_cast<std::int32_t>(a) > stream.alignment);
     }
     if (first) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -26,6 +27,8 @@ inline constexpr Position kNever = std::numeric_limits<Position>::max();
 class TaskOrder {
  public:
   explicit TaskOrder(const Plan& plan);
+  TaskOrder(const TaskOrder&) = delete;
+  TaskOrder& operator=(const TaskOrder&) = delete;
 
   /// Position of a wanted task; kNever for one that nothing wants.
   Position position(NodeIndex node, const std::int64_t* coords) const noexcept;
@@ -67,20 +70,28 @@ class TaskOrder {
     Position base = 0;
     std::vector<Position> weights;
   };
-  // position = constant + sum over axes of weight(coord)
+  // An alignment's position is a constant plus a weight of the coordinate along each axis.
   struct AxisWeight {
     Position scale = 0;
-    std::vector<Position> table;  // used when not empty
+    const Position* table = nullptr;  // used when set
     Position at(std::int64_t coord) const noexcept {
-      return table.empty() ? scale * static_cast<Position>(coord)
-                           : table[static_cast<std::size_t>(coord)];
+      return table == nullptr ? scale * static_cast<Position>(coord) : table[coord];
     }
   };
+  // Where a node's constants and, alignment by alignment, its axis weights stand.
   struct Compiled {
-    Position constant = 0;
-    std::vector<AxisWeight> axes;
-    Position at(const std::int64_t* coords) const noexcept;
+    std::uint32_t rank = 0;
+    std::uint32_t alignments = 0;
+    std::size_t constants = 0;
+    std::size_t weights = 0;
   };
+  Position position_along(const Compiled& node, std::size_t alignment,
+                          const std::int64_t* coords) const noexcept {
+    Position sum = constants_[node.constants + alignment];
+    const AxisWeight* weights = &weights_[node.weights + alignment * node.rank];
+    for (std::uint32_t d = 0; d < node.rank; ++d) sum += weights[d].at(coords[d]);
+    return sum;
+  }
 
   void align_roots(std::vector<std::vector<Alignment>>& alignments);
   void align_inputs(NodeIndex node, std::vector<std::vector<Alignment>>& alignments);
@@ -89,11 +100,15 @@ class TaskOrder {
                             const std::vector<Domain>& domains,
                             const std::vector<std::int64_t>& counts);
   void compile(std::vector<std::vector<Alignment>>& alignments);
+  void compile_alignment(const Alignment& alignment, const std::vector<std::int64_t>& counts);
 
   const Plan* plan_;
   std::vector<Domain> domains_;
   std::vector<std::vector<Alignment>> alignments_;
-  std::vector<std::vector<Compiled>> compiled_;
+  std::vector<Compiled> compiled_;
+  std::vector<Position> constants_;
+  std::vector<AxisWeight> weights_;
+  std::deque<std::vector<Position>> tables_;
 };
 
 class TaskOrder::Cursor {
