@@ -18,6 +18,10 @@
 // What an operation is, as data: the attribute structs of the expression graph's nodes. Shapes, dtypes and
 // chunk grids stand in the node itself. Kernels may include this header; it knows no devices.
 
+namespace tessera::detail {
+class Call;
+}
+
 namespace tessera::array {
 
 /// How one axis of an array that is read follows from the coordinates of what is written:
@@ -130,6 +134,10 @@ struct BlockOp {
   bool wide = false;                           ///< uses all workers of its device
   bool streamed = false;                       ///< the many blocks a task reads come one after another
 };
+/// True once a delayed call has run.
+struct Awaited {
+  std::shared_ptr<detail::Call> call;
+};
 /// A tree of per-block accumulators: the input is a BlockOp whose output 0 holds accumulators of `op` over
 /// `element` values; merges them along `axes` and finishes.
 struct MergeTree {
@@ -140,6 +148,6 @@ struct MergeTree {
 };
 
 using Attributes = std::variant<Constant, Arange, Eye, Random, HostMemory, Stored, Resident, Elementwise, View,
-                                Assemble, Reduce, Scan, Matmul, BlockOp, MergeTree>;
+                                Assemble, Reduce, Scan, Matmul, BlockOp, MergeTree, Awaited>;
 
 }  // namespace tessera::array

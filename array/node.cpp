@@ -44,13 +44,7 @@ Node::~Node() {
   draining = nullptr;
 }
 
-std::string origin(const Node& node) {
-  if (node.line == 0) return {};
-  const std::string_view path = node.file;
-  const std::size_t slash = path.rfind('/');
-  return core::text(slash == std::string_view::npos ? path : path.substr(slash + 1), ":",
-                    node.line);
-}
+std::string origin(const Node& node) { return core::source_place(node.file, node.line); }
 
 Array make_array(std::string name, Attributes attributes, std::vector<Array> inputs, DType dtype,
                  ChunkGrid grid, const std::source_location& where) {

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstdint>
 #include <sstream>
 #include <string>
+#include <string_view>
 
 namespace tessera::core {
 
@@ -11,6 +13,14 @@ std::string text(const Args&... args) {
   std::ostringstream out;
   (out << ... << args);
   return std::move(out).str();
+}
+
+/// "file.cpp:12", as errors name a place in the user's source; empty for line 0.
+inline std::string source_place(const char* file, std::uint32_t line) {
+  if (line == 0) return {};
+  const std::string_view path = file;
+  const std::size_t slash = path.rfind('/');
+  return text(slash == std::string_view::npos ? path : path.substr(slash + 1), ":", line);
 }
 
 }  // namespace tessera::core

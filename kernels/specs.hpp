@@ -137,4 +137,18 @@ struct BlockSpec : TaskSpec {
   std::string describe() const override { return attributes->describe(); }
 };
 
+/// Delayed calls: task i runs calls[i], handing over the blocks of its first inputs, one for each of
+/// `arrays`; what other blocks it reads say only that a call before it has run.
+struct CallsSpec : TaskSpec {
+  std::vector<std::shared_ptr<detail::Call>> calls;
+  std::vector<BlockSpec::Io> arrays;
+  const char* kernel() const noexcept override { return "calls"; }
+  std::string origin(std::int64_t block) const override;
+};
+
+/// Writes `true` into its one-element block, after what it reads.
+struct AwaitedSpec : TaskSpec {
+  const char* kernel() const noexcept override { return "awaited"; }
+};
+
 }  // namespace tessera::kernels

@@ -1,5 +1,9 @@
 #include "kernels/task_spec.hpp"
 
+#include "core/text.hpp"
+#include "kernels/specs.hpp"
+#include "tessera/delayed.hpp"
+
 namespace tessera::kernels {
 
 std::size_t BlockSize::bytes_of(std::int64_t elements) const noexcept {
@@ -13,6 +17,11 @@ void BlockSize::classify() {
     uniform_ = uniform_ && axis.is_regular() && axis.size(axis.count() - 1) == axis.size(0);
   }
   max_bytes_ = bytes_of(grid_.max_block_elements());
+}
+
+std::string CallsSpec::origin(std::int64_t block) const {
+  const detail::Call& call = *calls[static_cast<std::size_t>(block)];
+  return core::source_place(call.file(), call.line());
 }
 
 }  // namespace tessera::kernels

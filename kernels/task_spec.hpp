@@ -30,6 +30,14 @@ class BlockSize {
   DType dtype() const noexcept { return dtype_; }
   bool is_accumulator() const noexcept { return accumulator_; }
   ReduceOp op() const noexcept { return op_; }
+  /// Blocks that hold nothing and stand for the fact that their task has run.
+  static BlockSize nothing(ChunkGrid grid) {
+    BlockSize size;
+    size.grid_ = std::move(grid);
+    size.dtype_ = DType::kBool;
+    size.uniform_ = true;
+    return size;
+  }
   /// Exact bytes of the block's contents.
   std::size_t bytes(std::int64_t block) const noexcept {
     return uniform_ ? max_bytes_ : bytes_of(grid_.block_elements(block));
@@ -54,6 +62,8 @@ struct TaskSpec {
   virtual const char* kernel() const noexcept = 0;
   /// Attributes on one line, for plans and traces.
   virtual std::string describe() const { return kernel(); }
+  /// The user's source line of one task where tasks of a node come from several; else empty.
+  virtual std::string origin([[maybe_unused]] std::int64_t block) const { return {}; }
 };
 
 }  // namespace tessera::kernels

@@ -96,8 +96,19 @@ struct Session::Impl {
     if (!env.trace.empty()) trace = std::make_unique<core::Trace>(env.trace);
   }
 
-  scheduler::Lowered plan(const std::vector<Goal>& goals, bool with_bystanders) const {
+  std::unique_lock<std::mutex> lock() const {
+    if (scheduler::inside_task_on(*devices)) {
+      throw Error(
+          "[session] a task cannot ask the session that runs it; got a call from inside a task; try "
+          "passing what it needs as an argument");
+    }
+    return std::unique_lock(mutex);
+  }
+
+  scheduler::Lowered plan(const std::vector<Goal>& goals, bool with_bystanders,
+                          const std::vector<std::shared_ptr<detail::Call>>& calls = {}) const {
     scheduler::LowerOptions lower;
+    lower.calls = calls;
     lower.fuse = fuse;
     lower.registry = &kernels::host_registry();
     if (with_bystanders) {
@@ -114,10 +125,12 @@ struct Session::Impl {
     return out;
   }
 
-  scheduler::HostRunResult run(const std::vector<Goal>& goals, const RunOptions& run_options, std::vector<scheduler::SlotIndex>& kept) {
+  scheduler::HostRunResult run(const std::vector<Goal>& goals, const RunOptions& run_options,
+                               std::vector<scheduler::SlotIndex>& kept,
+                               const std::vector<std::shared_ptr<detail::Call>>& calls = {}) {
     const auto begin = std::chrono::steady_clock::now();
     std::erase_if(residents, [](const auto& weak) { return weak.expired(); });
-    const scheduler::Lowered lowered = plan(goals, true);
+    const scheduler::Lowered lowered = plan(goals, true, calls);
     const scheduler::TaskOrder order(lowered.plan);
     scheduler::HostRunOptions host;
     host.devices = devices;
@@ -165,7 +178,7 @@ Session& Session::current() {
 }
 
 std::vector<HostArray> Session::compute(const std::vector<Array>& arrays, const RunOptions& options) {
-  std::lock_guard lock(impl_->mutex);
+  const std::unique_lock lock = impl_->lock();
   std::vector<Goal> goals;
   std::vector<HostArray> out;
   for (const Array& array : arrays) {
@@ -185,7 +198,7 @@ std::future<std::vector<HostArray>> Session::compute_async(std::vector<Array> ar
 }
 
 std::vector<Array> Session::persist(const std::vector<Array>& arrays, const RunOptions& options) {
-  std::lock_guard lock(impl_->mutex);
+  const std::unique_lock lock = impl_->lock();
   std::vector<Goal> goals;
   for (const Array& array : arrays) {
     if (!std::holds_alternative<array::Resident>(array.node()->attributes)) goals.push_back({array, Goal::Kind::kKeep, nullptr});
@@ -209,20 +222,31 @@ std::vector<Array> Session::persist(const std::vector<Array>& arrays, const RunO
   return out;
 }
 
+void Session::run(const std::vector<std::shared_ptr<detail::Call>>& calls,
+                  const RunOptions& options) {
+  const std::unique_lock lock = impl_->lock();
+  std::vector<scheduler::SlotIndex> kept;
+  impl_->run({}, options, kept, calls);
+}
+
+void detail::run_calls(const std::vector<std::shared_ptr<Call>>& calls, const RunOptions& options) {
+  Session::current().run(calls, options);
+}
+
 RunReport Session::last_run() const {
-  std::lock_guard lock(impl_->mutex);
+  const std::unique_lock lock = impl_->lock();
   return impl_->last;
 }
 
 std::string Session::explain(const std::vector<Array>& arrays) const {
-  std::lock_guard lock(impl_->mutex);
+  const std::unique_lock lock = impl_->lock();
   std::vector<Goal> goals;
   for (const Array& array : arrays) goals.push_back({array, Goal::Kind::kKeep, nullptr});
   return scheduler::explain(impl_->plan(goals, false).plan);
 }
 
 std::size_t Session::resident_bytes() const {
-  std::lock_guard lock(impl_->mutex);
+  const std::unique_lock lock = impl_->lock();
   std::size_t total = 0;
   for (const auto& array : impl_->living()) total += array->size_bytes();
   return total;

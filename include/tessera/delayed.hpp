@@ -1,21 +1,24 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <source_location>
 #include <span>
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "tessera/array.hpp"
 #include "tessera/blocks.hpp"
 #include "tessera/session.hpp"
 
-// Delayed calls: any C++ function as a task of the graph, with arrays, other delayed calls and plain values
-// as arguments. A call runs at most once, when a result that needs it is asked for; its value lives as long
-// as a handle to it does.
+// Delayed calls: any C++ function as a task of the graph, with arrays, other delayed calls and
+// plain values as arguments. A call runs at most once, when a result that needs it is asked for;
+// its value lives as long as a handle to it does, its arguments until it has run.
 
 namespace tessera {
 
@@ -24,61 +27,164 @@ class Delayed;
 
 namespace detail {
 
-/// The value of one call, once it has run.
-template <typename R>
-struct DelayedValue {
-  std::optional<R> value;
-};
-template <>
-struct DelayedValue<void> {
-  std::optional<std::monostate> value;
+/// One call: what it needs, and whether it has run.
+class TESSERA_EXPORT Call {
+ public:
+  explicit Call(const std::source_location& where) noexcept
+      : file_(where.file_name()), line_(where.line()) {}
+  virtual ~Call() = default;
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  bool done() const noexcept { return state_.load(std::memory_order_acquire) == State::kDone; }
+  /// Runs the function unless that has happened; a second thread waits for the first. `arrays` are
+  /// the data of the arrays among the arguments. What the function throws comes through, and the
+  /// call may be tried again.
+  void run(std::span<const InputBlock> arrays);
+
+  /// What a call needs before it can run.
+  class Visitor {
+   public:
+    virtual void call(const std::shared_ptr<Call>& call) = 0;
+    virtual void array(const Array& whole) = 0;
+
+   protected:
+    ~Visitor() = default;
+  };
+  /// Names the arguments that are calls and arrays, from left to right; none once it has run.
+  void visit_arguments(Visitor& visitor) const;
+
+  const char* file() const noexcept { return file_; }
+  std::uint32_t line() const noexcept { return line_; }
+
+ protected:
+  virtual void visit(Visitor& visitor) const = 0;
+  virtual void invoke(std::span<const InputBlock> arrays) = 0;
+  /// Lets go of a handle in a destructor without recursion, however long the chain behind it.
+  static void release(std::shared_ptr<Call> call) noexcept;
+
+ private:
+  enum class State : std::uint8_t { kNew, kBusy, kDone };
+  bool begin() const noexcept;
+  void end(State state) const noexcept;
+  const char* file_;
+  std::uint32_t line_;
+  mutable std::atomic<State> state_{State::kNew};
 };
 
-/// Builds the node: a task without a block of its own that calls `run` with the inputs' data.
-TESSERA_EXPORT Array delayed_node(std::function<void(std::span<const InputBlock>)> run, std::vector<Array> inputs,
-                                  std::source_location where);
+template <typename R>
+class CallResult : public Call {
+ public:
+  using Call::Call;
+  std::optional<std::conditional_t<std::is_void_v<R>, std::monostate, R>> value;
+};
+
+/// A 0-d bool array, true once the call has run.
+TESSERA_EXPORT Array call_token(std::shared_ptr<Call> call);
+/// Runs calls that have not run, and what they need.
+TESSERA_EXPORT void run_calls(const std::vector<std::shared_ptr<Call>>& calls,
+                              const RunOptions& options);
 /// The array as one block, for an argument that is handed over whole.
 TESSERA_EXPORT Array whole_block(const Array& array, std::source_location where);
 
 template <typename T>
-struct DelayedArgument {
+struct CallArgument {
   T value;
-  static constexpr bool kInput = false;
+  void visit(Call::Visitor&) const {}
   const T& resolve(std::span<const InputBlock>, std::size_t&) const { return value; }
+  template <typename Release>
+  void let_go(Release&&) noexcept {}
 };
 template <typename R>
-struct DelayedArgument<Delayed<R>> {
-  std::shared_ptr<const DelayedValue<R>> value;
-  static constexpr bool kInput = true;
-  const R& resolve(std::span<const InputBlock>, std::size_t& next) const {
-    ++next;
-    return *value->value;
+struct CallArgument<Delayed<R>> {
+  std::shared_ptr<CallResult<R>> value;
+  void visit(Call::Visitor& visitor) const { visitor.call(value); }
+  const auto& resolve(std::span<const InputBlock>, std::size_t&) const { return *value->value; }
+  template <typename Release>
+  void let_go(Release&& release) noexcept {
+    release(std::move(value));
   }
 };
 template <>
-struct DelayedArgument<Array> {
-  static constexpr bool kInput = true;
-  HostArray resolve(std::span<const InputBlock> inputs, std::size_t& next) const {
-    const InputBlock& block = inputs[next++];
+struct CallArgument<Array> {
+  Array value;
+  void visit(Call::Visitor& visitor) const { visitor.array(value); }
+  HostArray resolve(std::span<const InputBlock> arrays, std::size_t& next) const {
+    const InputBlock& block = arrays[next++];
     // Borrowed for the call: the block stays where it is.
     return HostArray(Shape(block.shape.begin(), block.shape.end()), block.dtype,
                      {std::shared_ptr<std::byte>(), const_cast<std::byte*>(block.data)});
   }
+  template <typename Release>
+  void let_go(Release&&) noexcept {}
 };
 
 template <typename T>
-auto make_argument(const T& value, std::vector<Array>&, std::source_location) {
-  return DelayedArgument<T>{value};
+CallArgument<T> make_argument(const T& value, const std::source_location&) {
+  return {value};
 }
-inline auto make_argument(const Array& array, std::vector<Array>& inputs, std::source_location where) {
-  inputs.push_back(whole_block(array, where));
-  return DelayedArgument<Array>{};
+inline CallArgument<Array> make_argument(const Array& array, const std::source_location& where) {
+  return {whole_block(array, where)};
 }
 template <typename R>
-auto make_argument(const Delayed<R>& call, std::vector<Array>& inputs, std::source_location) {
-  inputs.push_back(call.token());
-  return DelayedArgument<Delayed<R>>{call.state()};
+CallArgument<Delayed<R>> make_argument(const Delayed<R>& call, const std::source_location&) {
+  return {call.state()};
 }
+
+template <typename F, typename... Arguments>
+using CallReturn =
+    std::decay_t<decltype(std::declval<F&>()(std::declval<const Arguments&>().resolve(
+        std::declval<std::span<const InputBlock>>(), std::declval<std::size_t&>())...))>;
+
+/// A call with its function and arguments, which it gives up once it has run.
+template <typename F, typename... Arguments>
+class CallOf final : public CallResult<CallReturn<F, Arguments...>> {
+  using R = CallReturn<F, Arguments...>;
+
+ public:
+  CallOf(const std::source_location& where, F function, Arguments... arguments)
+      : CallResult<R>(where), work_(std::in_place, std::move(function), std::move(arguments)...) {}
+  ~CallOf() override { let_go(); }
+
+  void visit(Call::Visitor& visitor) const override {
+    std::apply([&](const auto&... a) { (a.visit(visitor), ...); }, work_->arguments);
+  }
+
+ private:
+  struct Work {
+    Work(F f, Arguments... a) : function(std::move(f)), arguments(std::move(a)...) {}
+    [[no_unique_address]] F function;
+    std::tuple<Arguments...> arguments;
+  };
+  void invoke(std::span<const InputBlock> arrays) override {
+    std::apply(
+        [&](const auto&... a) {
+          [[maybe_unused]] std::size_t next = 0;
+          // Resolved in order, since each array takes the next block.
+          std::tuple<decltype(a.resolve(arrays, next))...> values{a.resolve(arrays, next)...};
+          std::apply(
+              [&](auto&&... v) {
+                if constexpr (std::is_void_v<R>) {
+                  work_->function(v...);
+                  this->value.emplace();
+                } else {
+                  this->value.emplace(work_->function(v...));
+                }
+              },
+              values);
+        },
+        work_->arguments);
+    let_go();
+  }
+  void let_go() noexcept {
+    if (!work_) return;
+    std::apply(
+        [](auto&... a) { (a.let_go([](auto call) { Call::release(std::move(call)); }), ...); },
+        work_->arguments);
+    work_.reset();
+  }
+  std::optional<Work> work_;  // until it has run
+};
 
 }  // namespace detail
 
@@ -89,63 +195,45 @@ class Delayed {
   /// Runs the call and all that it needs, unless that has happened, and returns its value.
   /// \throws what the function threw, as an Error that names the call.
   decltype(auto) get() const {
-    if (!state_->value) tessera::compute({token_});
+    if (!state_->done()) detail::run_calls({state_}, {});
     if constexpr (!std::is_void_v<R>) return static_cast<const R&>(*state_->value);
   }
-  /// A 0-d array that stands for "this call has run" in compute() with others.
-  const Array& token() const noexcept { return token_; }
+  /// A 0-d bool array, true once the call has run: asks for the call in compute() with arrays.
+  Array token() const { return detail::call_token(state_); }
 
-  Delayed(Array token, std::shared_ptr<detail::DelayedValue<R>> state)
-      : token_(std::move(token)), state_(std::move(state)) {}
-  const std::shared_ptr<detail::DelayedValue<R>>& state() const noexcept { return state_; }
+  explicit Delayed(std::shared_ptr<detail::CallResult<R>> state) : state_(std::move(state)) {}
+  const std::shared_ptr<detail::CallResult<R>>& state() const noexcept { return state_; }
 
  private:
-  Array token_;
-  std::shared_ptr<detail::DelayedValue<R>> state_;
+  std::shared_ptr<detail::CallResult<R>> state_;
 };
 
-/// A function call to be made later. Arguments that are `Array` reach the function as HostArray (whole, dense,
-/// valid during the call), `Delayed<T>` as const T&, anything else as a copy. Calls may run at the same time
-/// on several threads.
-/// Usage: `auto n = delayed(count_words, delayed(read_text, path)); n.get();`
+/// A function call to be made later. Arguments that are `Array` reach the function as HostArray
+/// (whole, dense, valid during the call), `Delayed<T>` as const T&, anything else as a copy. Calls
+/// may run at the same time on several threads. Errors name `where`.
+/// Usage: `delayed(std::source_location::current(), read_text, path)`
+template <typename F, typename... Args>
+auto delayed(std::source_location where, F function, const Args&... args) {
+  using Made = detail::CallOf<F, decltype(detail::make_argument(args, where))...>;
+  using R = detail::CallReturn<F, decltype(detail::make_argument(args, where))...>;
+  auto made =
+      std::make_shared<Made>(where, std::move(function), detail::make_argument(args, where)...);
+  return Delayed<R>(std::shared_ptr<detail::CallResult<R>>(std::move(made)));
+}
+/// The same without a place. Usage: `auto n = delayed(count_words, delayed(read_text, path));`
 template <typename F, typename... Args>
 auto delayed(F function, const Args&... args) {
-  const auto where = std::source_location::current();
-  std::vector<Array> inputs;
-  inputs.reserve(sizeof...(Args));
-  // Braces: inputs are numbered from left to right.
-  std::tuple<decltype(detail::make_argument(args, inputs, where))...> arguments{
-      detail::make_argument(args, inputs, where)...};
-  using R = std::decay_t<decltype(std::apply(
-      [&](const auto&... a) -> decltype(auto) {
-        [[maybe_unused]] std::size_t next = 0;
-        return function(a.resolve(std::span<const InputBlock>(), next)...);
-      },
-      arguments))>;
-  auto state = std::make_shared<detail::DelayedValue<R>>();
-  auto run = [state, function = std::move(function),
-              arguments = std::move(arguments)](std::span<const InputBlock> blocks) mutable {
-    if (state->value) return;
-    std::apply(
-        [&](const auto&... a) {
-          [[maybe_unused]] std::size_t next = 0;
-          // Resolved in order, since each takes the next input.
-          std::tuple<decltype(a.resolve(blocks, next))...> values{a.resolve(blocks, next)...};
-          std::apply(
-              [&](auto&&... v) {
-                if constexpr (std::is_void_v<R>) {
-                  function(v...);
-                  state->value.emplace();
-                } else {
-                  state->value.emplace(function(v...));
-                }
-              },
-              values);
-        },
-        arguments);
-  };
-  Array token = detail::delayed_node(std::move(run), std::move(inputs), where);
-  return Delayed<R>(std::move(token), std::move(state));
+  return delayed(std::source_location(), std::move(function), args...);
+}
+
+/// Runs all of the calls that have not run, and what they need, sharing what is common.
+/// \throws what the first failing function threw, as an Error that names its call.
+template <typename R>
+void compute(const std::vector<Delayed<R>>& calls, const RunOptions& options = {}) {
+  std::vector<std::shared_ptr<detail::Call>> states;
+  states.reserve(calls.size());
+  for (const Delayed<R>& call : calls) states.push_back(call.state());
+  detail::run_calls(states, options);
 }
 
 }  // namespace tessera

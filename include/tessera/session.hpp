@@ -83,6 +83,10 @@ struct SimulationReport {
   std::vector<std::size_t> peak_device_bytes;
 };
 
+namespace detail {
+class Call;
+}
+
 /// Owns devices, memory and workers, and runs computations one after the other. Thread safe: calls from
 /// several threads take turns. Arrays that were persisted keep their session's memory alive.
 class TESSERA_EXPORT Session {
@@ -104,6 +108,9 @@ class TESSERA_EXPORT Session {
   std::future<std::vector<HostArray>> compute_async(std::vector<Array> arrays, RunOptions options = {});
   /// Computes arrays and keeps their blocks in this session.
   std::vector<Array> persist(const std::vector<Array>& arrays, const RunOptions& options = {});
+
+  /// Runs delayed calls that have not run, and what they need; compute() of delayed.hpp calls it.
+  void run(const std::vector<std::shared_ptr<detail::Call>>& calls, const RunOptions& options = {});
 
   /// What the last computation of this session did.
   RunReport last_run() const;

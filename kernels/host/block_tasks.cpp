@@ -141,12 +141,6 @@ class GroupbyTask : public BlockTask<array::GroupbyAttributes> {
   }
 };
 
-template <typename Block, typename Byte>
-Block public_block(const Dense& dense, Byte* data, DType dtype) {
-  const auto rank = at(dense.box.rank);
-  return {data, dtype, dense.box.shape(), {dense.strides.data(), rank}, dense.coords, {dense.box.begin.data(), rank}};
-}
-
 class MapBlocksTask : public BlockTask<array::MapBlocksAttributes> {
  public:
   using BlockTask::BlockTask;
@@ -155,10 +149,10 @@ class MapBlocksTask : public BlockTask<array::MapBlocksAttributes> {
     for (std::size_t k = 0; k < spec_.inputs.size(); ++k) blocks.push_back(input_block(k, args.input(k)[0]));
     std::vector<InputBlock> inputs;
     for (std::size_t k = 0; k < blocks.size(); ++k) {
-      inputs.push_back(public_block<InputBlock>(blocks[k], args.input(k)[0].data, spec_.inputs[k].dtype));
+      inputs.push_back(blocks[k].public_block(args.input(k)[0].data, spec_.inputs[k].dtype));
     }
     const Dense out = output_block(0, args);
-    attributes_.function(inputs, public_block<OutputBlock>(out, args.outputs[0], spec_.outputs[0].dtype));
+    attributes_.function(inputs, out.public_block(args.outputs[0], spec_.outputs[0].dtype));
   }
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/host/task_geometry.hpp"
+#include "tessera/blocks.hpp"
 
 namespace tessera::kernels::host {
 
@@ -14,6 +15,12 @@ struct Dense {
   }
   BlockView view(std::byte* data, DType dtype) const {
     return {data, dtype, box.shape(), {strides.data(), static_cast<std::size_t>(box.rank)}};
+  }
+  /// The block as a user's function sees it.
+  template <typename Byte>
+  BasicBlock<Byte> public_block(Byte* data, DType dtype) const {
+    const auto rank = static_cast<std::size_t>(box.rank);
+    return {data, dtype, box.shape(), {strides.data(), rank}, coords, {box.begin.data(), rank}};
   }
   BlockIndex coords;
   TaskBox box;

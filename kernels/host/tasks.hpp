@@ -18,6 +18,8 @@ std::unique_ptr<TaskKernel> make_matmul(const MatmulSpec& spec);
 std::unique_ptr<TaskKernel> make_scan(const ScanSpec& spec);
 std::unique_ptr<TaskKernel> make_read(const ReadSpec& spec);
 std::unique_ptr<TaskKernel> make_deliver(const DeliverSpec& spec);
+std::unique_ptr<TaskKernel> make_calls(const CallsSpec& spec);
+std::unique_ptr<TaskKernel> make_awaited();
 
 std::size_t program_scratch(const ProgramSpec& spec);
 std::size_t matmul_scratch(const MatmulSpec& spec);

@@ -50,6 +50,14 @@ DispatcherOptions dispatcher_options(const device::HostDevices& devices, const P
   return out;
 }
 
+namespace {
+thread_local const device::HostDevices* devices_of_task = nullptr;
+}  // namespace
+
+bool inside_task_on(const device::HostDevices& devices) noexcept {
+  return devices_of_task == &devices;
+}
+
 HostRunResult run_on_host(const TaskOrder& order, const HostRunOptions& options) {
   return HostRun(order, options).run();
 }
@@ -222,7 +230,14 @@ void HostRun::run_task(WorkItem& item) {
   args.chained = item.chained;
   args.workers = node.wide ? devices_.workers() : 1;
   args.stop = options_.stop;
-  prepared.kernel->run(args);
+  const device::HostDevices* const before = std::exchange(devices_of_task, &devices_);
+  try {
+    prepared.kernel->run(args);
+  } catch (...) {
+    devices_of_task = before;
+    throw;
+  }
+  devices_of_task = before;
 }
 
 void HostRun::run_move(WorkItem& item) {

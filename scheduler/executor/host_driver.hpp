@@ -69,4 +69,7 @@ DispatcherOptions dispatcher_options(const device::HostDevices& devices, const P
 /// made; IoError when a block cannot be spilled or read back; Cancelled after a stop request.
 HostRunResult run_on_host(const TaskOrder& order, const HostRunOptions& options);
 
+/// Whether this thread is inside a task of a run on these devices, which another run would wait for.
+bool inside_task_on(const device::HostDevices& devices) noexcept;
+
 }  // namespace tessera::scheduler

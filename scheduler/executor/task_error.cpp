@@ -8,8 +8,10 @@
 namespace tessera::scheduler {
 namespace {
 
-std::string origin_line(const PlanNode& node) {
-  return node.origin.empty() ? std::string() : "\n  built at " + node.origin;
+std::string origin_line(const PlanNode& node, std::int64_t block) {
+  std::string origin = node.spec ? node.spec->origin(block) : std::string();
+  if (origin.empty()) origin = node.origin;
+  return origin.empty() ? origin : "\n  built at " + origin;
 }
 
 }  // namespace
@@ -58,14 +60,14 @@ std::string task_frame(const Plan& plan, NodeIndex node, std::int64_t block,
                        const std::string& device) {
   const PlanNode& n = plan.nodes[static_cast<std::size_t>(node)];
   return core::text("\n  in ", n.label, ", block ", block_name(plan, node, block), ", device ",
-                    device, origin_line(n));
+                    device, origin_line(n, block));
 }
 
 std::string move_frame(const Plan& plan, NodeIndex node, std::int64_t block,
                        const std::string& from, const std::string& to) {
   const PlanNode& n = plan.nodes[static_cast<std::size_t>(node)];
   return core::text("\n  moving block ", block_name(plan, node, block), " of ", n.label, " from ",
-                    from, " to ", to, origin_line(n));
+                    from, " to ", to, origin_line(n, block));
 }
 
 }  // namespace tessera::scheduler

@@ -13,8 +13,12 @@ namespace {
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-std::vector<Array> arrays_of(const std::vector<Goal>& goals) {
+// What must become blocks: arguments of calls, in the order in which the calls are lowered, and goals.
+std::vector<Array> roots_of(const CallGraph& calls, const std::vector<Goal>& goals) {
   std::vector<Array> out;
+  for (const auto& call : calls.own()) {
+    for (const Array& array : CallInputs(*call).arrays) out.push_back(array);
+  }
   for (const Goal& goal : goals) out.push_back(goal.array);
   return out;
 }
@@ -62,10 +66,12 @@ PlanInput make_input(const StoredValue& value, const array::AffineRead& read, co
 }
 
 Lowering::Lowering(const std::vector<Goal>& goals, const LowerOptions& options)
-    : goals_(goals), options_(options), fusion_(arrays_of(goals), options.fuse) {}
+    : goals_(goals), options_(options), calls_(goals, options.calls),
+      fusion_(roots_of(calls_, goals), options.fuse) {}
 
 Lowered Lowering::run() {
-  for (const array::Node* node : fusion_.order()) lower_node(*node);
+  lower_calls();
+  lower_up_to(nullptr);
   for (const Goal& goal : goals_) {
     if (goal.kind == Goal::Kind::kDeliver) {
       deliver(goal);
@@ -149,6 +155,8 @@ void Lowering::lower_node(const array::Node& node) {
     lower_merge_tree(node);
   } else if (std::holds_alternative<array::Stored>(node.attributes)) {
     lower_stored(node);
+  } else if (std::holds_alternative<array::Awaited>(node.attributes)) {
+    lower_awaited(node);
   } else {
     lower_resident(node);
   }

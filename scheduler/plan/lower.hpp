@@ -6,6 +6,7 @@
 #include "kernels/registry.hpp"
 #include "scheduler/plan/plan.hpp"
 #include "tessera/array.hpp"
+#include "tessera/delayed.hpp"
 
 // Turns expression graphs into a plan. Elementwise chains, generated sources and views fuse into the task
 // that needs them; a value becomes a stored array only when several tasks read it, when the caller keeps it,
@@ -14,6 +15,8 @@
 namespace tessera::scheduler {
 
 struct LowerOptions {
+  /// Delayed calls to run beside what the goals need.
+  std::vector<std::shared_ptr<tessera::detail::Call>> calls;
   bool fuse = true;  ///< false: every operation is a node of its own
   const kernels::Registry* registry = nullptr;  ///< for scratch sizes; null: none (simulation)
   /// Resident arrays that the goals may not read but a run must know of, since they take memory that it may
@@ -31,7 +34,6 @@ struct Goal {
   Kind kind = Kind::kKeep;
   std::shared_ptr<std::byte> memory;
 };
-
 
 struct Lowered {
   Plan plan;

@@ -5,11 +5,13 @@
 #include <vector>
 
 #include "kernels/specs.hpp"
+#include "scheduler/plan/call_graph.hpp"
 #include "scheduler/plan/fusion.hpp"
 #include "scheduler/plan/lower.hpp"
 
 // The lowering in progress. One file for each family: lower_program.cpp (maps, views, first steps of
-// reductions), lower_reduce.cpp (trees, scans), lower_product.cpp, lower_blocks.cpp; lower.cpp drives them.
+// reductions), lower_reduce.cpp (trees, scans), lower_product.cpp, lower_blocks.cpp, lower_calls.cpp; lower.cpp
+// drives them.
 
 namespace tessera::scheduler {
 
@@ -41,6 +43,13 @@ class Lowering {
   void lower_merge_tree(const array::Node& node);
   void lower_stored(const array::Node& node);
   void lower_resident(const array::Node& node);
+  void lower_awaited(const array::Node& node);
+  void lower_calls();
+  void lower_call_list();
+  void lower_call(std::size_t number);
+  PlanInput read_call(const tessera::detail::Call& call) const;
+  /// Lowers what stands before the node in the fusion's order, and the node.
+  void lower_up_to(const array::Node* node);
   void deliver(const Goal& goal);
   /// The elements that tasks over `tasks` read through `read`, which follows an axis of theirs twice, copied
   /// into an array of its own; `read` becomes the read of that array. What a task reads of an input must
@@ -59,7 +68,11 @@ class Lowering {
 
   std::vector<Goal> goals_;
   LowerOptions options_;
+  CallGraph calls_;
   Fusion fusion_;
+  std::size_t next_node_ = 0;  ///< of the fusion's order
+  SlotIndex call_list_ = -1;
+  std::vector<SlotIndex> own_calls_;
   Lowered out_;
   std::map<Key, StoredValue> stored_;
   std::vector<bool> group_done_;

@@ -27,23 +27,32 @@ TaskOrder::TaskOrder(const Plan& plan) : plan_(&plan) {
 // and used by all of them while it is there.
 void TaskOrder::align_roots(std::vector<std::vector<Alignment>>& alignments) {
   std::map<std::vector<std::int64_t>, int> domain_of;
+  const auto add_root = [&](std::size_t i, int domain) {
+    Alignment alignment;
+    alignment.domain = domain;
+    for (std::size_t d = 0; d < plan_->nodes[i].counts.size(); ++d)
+      alignment.digits.push_back({static_cast<int>(d), 0, nullptr});
+    alignments[i].push_back(std::move(alignment));
+  };
+  const auto add_domain = [&](const PlanNode& node) {
+    Domain domain;
+    domain.extents = node.counts;
+    domain.outer = node.counts.size();
+    domains_.push_back(std::move(domain));
+    return static_cast<int>(domains_.size()) - 1;
+  };
+  // Tasks that read each other keep their order only in a sweep of their own before all others.
+  for (std::size_t i = 0; i < plan_->nodes.size(); ++i) {
+    if (plan_->nodes[i].reads_itself) add_root(i, add_domain(plan_->nodes[i]));
+  }
   for (std::size_t i = 0; i < plan_->nodes.size(); ++i) {
     const PlanNode& node = plan_->nodes[i];
-    bool root = node.sink;
+    bool root = node.sink && !node.reads_itself;
     for (SlotIndex output : node.outputs) root = root || plan_->slots[at(output)].retained;
     if (!root) continue;
     auto [it, fresh] = domain_of.try_emplace(node.counts, static_cast<int>(domains_.size()));
-    if (fresh) {
-      Domain domain;
-      domain.extents = node.counts;
-      domain.outer = node.counts.size();
-      domains_.push_back(std::move(domain));
-    }
-    Alignment alignment;
-    alignment.domain = it->second;
-    for (std::size_t d = 0; d < node.counts.size(); ++d)
-      alignment.digits.push_back({static_cast<int>(d), 0, nullptr});
-    alignments[i].push_back(std::move(alignment));
+    if (fresh) it->second = add_domain(node);
+    add_root(i, it->second);
   }
 }
 
@@ -109,6 +118,7 @@ void TaskOrder::align_inputs(NodeIndex index, std::vector<std::vector<Alignment>
   for (std::size_t k = 0; k < node.inputs.size(); ++k) {
     const PlanInput& input = node.inputs[k];
     const NodeIndex producer = plan_->slots[at(input.slot)].node;
+    if (plan_->nodes[at(producer)].reads_itself) continue;
     const std::vector<std::int64_t>& counts = plan_->nodes[at(producer)].counts;
     const SlotReader* reader = nullptr;
     for (const SlotReader& r : plan_->readers(input.slot)) {

@@ -84,8 +84,26 @@ std::uint32_t Plan::reader_count(SlotIndex slot, const std::int64_t* coords) con
 
 void Plan::finalize() {
   verify();
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    for (const PlanInput& input : nodes[i].inputs)
+      nodes[i].reads_itself |= slots[at(input.slot)].node == static_cast<NodeIndex>(i);
+  }
   compute_wanted();
   compute_readers();
+}
+
+// Whether tasks of a list read only those before them.
+bool Plan::reads_earlier_blocks(const PlanNode& node, const PlanInput& input) {
+  if (!node.sink || node.counts.size() != 1 || input.access.links.size() != 1 ||
+      input.access.links[0].task_axis != 0) {
+    return false;
+  }
+  const AxisMap& map = input.access.links[0].map;
+  for (std::int64_t c = 0; c < map.from_count(); ++c) {
+    const CoordSet set = map.of(c);
+    if (set.count > 0 && set[set.count - 1] >= c) return false;
+  }
+  return true;
 }
 
 void Plan::verify() const {
@@ -103,13 +121,15 @@ void Plan::verify() const {
         fail("an output slot belongs to its node");
       if (slots[at(output)].size.grid().counts() != node.counts)
         fail("an output has the block counts of its task grid");
-      if (node.chain_axis >= 0 && slots[at(output)].retained && output == node.outputs[at(node.chain_output)])
+      if (node.chain_axis >= 0 && slots[at(output)].retained &&
+          output == node.outputs[at(node.chain_output)])
         fail("links of a chain are not results");
     }
     for (const PlanInput& input : node.inputs) {
       const Slot& slot = slots[at(input.slot)];
-      if (slot.node < 0 || slot.node >= static_cast<NodeIndex>(i))
-        fail("a task reads outputs of earlier nodes only");
+      if (slot.node < 0 || slot.node > static_cast<NodeIndex>(i) ||
+          (slot.node == static_cast<NodeIndex>(i) && !reads_earlier_blocks(node, input)))
+        fail("a task reads outputs of earlier nodes, or of earlier tasks of a sink, only");
       const std::vector<std::int64_t>& counts = nodes[at(slot.node)].counts;
       if (input.access.mirror) {
         const std::int64_t n = node.counts.size() == 2 ? node.counts[0] : -1;
@@ -147,7 +167,8 @@ void Plan::verify() const {
 // A node's wanted tasks are the smallest product of per-axis sets that covers what its readers
 // want, so that counting readers stays a product of per-axis counts.
 void Plan::compute_wanted() {
-  std::vector<bool> reached(nodes.size(), false);  // by a result: what a 0-d node has instead of masks
+  std::vector<bool> reached(nodes.size(),
+                            false);  // by a result: what a 0-d node has instead of masks
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     PlanNode& node = nodes[i];
     bool root = node.sink;

@@ -62,6 +62,8 @@ struct PlanNode {
   // Filled by finalize().
   std::vector<std::vector<bool>> wanted;  ///< per axis, empty: every coordinate
   std::int64_t task_count = 0;
+  /// Its tasks read blocks of its own, earlier ones in the enumeration. It is a sink then.
+  bool reads_itself = false;
 
   /// Whether the task at this coordinate of the chain axis is wanted and reads its predecessor.
   bool continues_chain(std::int64_t k) const noexcept {
@@ -122,6 +124,7 @@ class Plan {
   void compute_wanted();
   void compute_readers();
   void verify() const;
+  static bool reads_earlier_blocks(const PlanNode& node, const PlanInput& input);
   std::vector<std::vector<SlotReader>> readers_;
   std::int64_t total_tasks_ = 0;
 };

@@ -20,36 +20,6 @@ TEST(EngineRegression, ProductWithManyOutputBlocksIsReadFromItsChain) {
   EXPECT_LT(max(abs(small - large)).item<double>(), 1e-11);
 }
 
-TEST(EngineRegression, DelayedCallsTakeCallsArraysAndValues) {
-  int calls = 0;
-  const auto twice = delayed([&calls](int v) { return ++calls, 2 * v; }, 21);
-  const auto total = delayed(
-      [](int v, const HostArray& a, const std::string& unit) {
-        double s = v;
-        for (double e : a.span<double>()) s += e;
-        return std::to_string(static_cast<int>(s)) + unit;
-      },
-      twice, ones({5}, {.chunks = {2}}), std::string(" m"));
-  EXPECT_EQ(total.get(), "47 m");
-  EXPECT_EQ(total.get(), "47 m");
-  EXPECT_EQ(twice.get(), 42);
-  EXPECT_EQ(calls, 1);
-}
-
-TEST(EngineRegression, DelayedCallThatThrowsSaysWhichAndLeavesTheSessionWell) {
-  const auto bad = delayed(
-      [](int v) -> int { throw std::runtime_error("no such day: " + std::to_string(v)); }, 32);
-  try {
-    bad.get();
-    FAIL();
-  } catch (const Error& e) {
-    const std::string text = e.what();
-    EXPECT_NE(text.find("no such day: 32"), std::string::npos) << text;
-    EXPECT_NE(text.find("in delayed"), std::string::npos) << text;
-  }
-  EXPECT_EQ(delayed([] { return 7; }).get(), 7);
-}
-
 TEST(EngineDecomposition, FactorsOfTallWideAndSquareMatricesMultiplyBack) {
   const double tolerance = 1e-12;
   const struct {

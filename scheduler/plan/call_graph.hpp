@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "scheduler/plan/lower.hpp"
+#include "tessera/delayed.hpp"
+
+// The delayed calls that a computation needs. Those that need only calls of their kind form one
+// list, each after those it reads, which becomes one node of the plan however many they are; those
+// that take arrays, and whatever reads such a call, become a node each.
+
+namespace tessera::scheduler {
+
+class CallGraph {
+ public:
+  /// Finds the calls that have not run among `calls` and what they and the goals need.
+  CallGraph(const std::vector<Goal>& goals,
+            const std::vector<std::shared_ptr<tessera::detail::Call>>& calls);
+
+  const std::vector<std::shared_ptr<tessera::detail::Call>>& list() const noexcept { return list_; }
+  const std::vector<std::shared_ptr<tessera::detail::Call>>& own() const noexcept { return own_; }
+
+  struct Place {
+    enum class In : std::uint8_t { kNeither, kList, kOwn };  ///< kNeither: it had run before
+    In in = In::kNeither;
+    std::int32_t number = 0;
+  };
+  Place place(const tessera::detail::Call& call) const;
+
+ private:
+  class Walk;
+  std::unordered_map<const tessera::detail::Call*, Place> places_;
+  std::vector<std::shared_ptr<tessera::detail::Call>> list_, own_;
+};
+
+/// The calls and arrays among a call's arguments.
+struct CallInputs {
+  CallInputs() = default;
+  explicit CallInputs(const tessera::detail::Call& call);
+  std::vector<std::shared_ptr<tessera::detail::Call>> calls;
+  std::vector<Array> arrays;
+};
+
+}  // namespace tessera::scheduler
