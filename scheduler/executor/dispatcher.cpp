@@ -605,8 +605,14 @@ bool Dispatcher::evict(DeviceIndex d, const Evictable& victim) {
     drop_replica(victim.ref, state, d);
     return true;
   }
+  const BufferId from = state.buffer;
   const BlockKey key = table_.key(victim.ref);
   const std::size_t bytes = block_bytes(key);
+  if (state.replicas > 0) {
+    promote_replica(victim.ref, state);
+    give_back(from, {Tier::kDevice, d}, bytes);
+    return true;
+  }
   const PlanNode& node = plan_->nodes[at(plan_->slots[at(key.slot)].node)];
   if (state.disk_copy != 0) {
     give_back(state.buffer, {Tier::kDevice, d}, bytes);
@@ -778,13 +784,22 @@ Position Dispatcher::next_use_beyond_window(BlockKey key) const {
   return order_->next_reader_after(key.slot, coords, frontier_, frontier_node_);
 }
 
-// The first unfinished task may evict what it could not before: its device must look again.
+// The first unfinished task may evict what it could not before, and so may what makes a dropped
+// block again for it: their devices must look again.
 void Dispatcher::mark_first() {
   if (head_ == tail_) return;
+  const auto look_again = [this](DeviceIndex d) {
+    devices_[d].blocked = kNoTask;
+    mark(d);
+  };
   const Task& task = tasks_[head_ & ring_mask_];
-  if (task.phase != Phase::kReady) return;
-  devices_[task.device].blocked = kNoTask;
-  mark(task.device);
+  if (task.phase == Phase::kReady) look_again(task.device);
+  if (free_again_.size() == again_sequences_.size()) return;
+  for (std::size_t d = 0; d < devices_.size(); ++d) {
+    const TaskId blocked = devices_[d].blocked;
+    if (blocked != kNoTask && blocked > ring_mask_ && sequence(blocked) == head_)
+      look_again(static_cast<DeviceIndex>(d));
+  }
 }
 
 void Dispatcher::release_input(BlockRef ref, const Task& task, bool chained) {
@@ -829,6 +844,21 @@ void Dispatcher::drop_replica(BlockRef ref, BlockState& state, DeviceIndex devic
   }
   if (it->second.empty()) replicas_.erase(it);
   --state.replicas;
+}
+
+// A copy on another device takes the place of the block itself. None is arriving: the block would
+// be pinned.
+void Dispatcher::promote_replica(BlockRef ref, BlockState& state) {
+  const auto it = replicas_.find(ref);
+  const Replica replica = it->second.back();
+  it->second.pop_back();
+  if (it->second.empty()) replicas_.erase(it);
+  --state.replicas;
+  state.buffer = replica.buffer;
+  state.device = replica.device;
+  state.pins = replica.pins;
+  state.offered = false;
+  offer(ref, state);
 }
 
 void Dispatcher::set_next_use(BlockRef ref, BlockState& state, Position next_use) {

@@ -244,6 +244,7 @@ class Dispatcher {
   bool still_evictable(const Evictable& entry, Place place);
   Replica* find_replica(BlockRef ref, DeviceIndex device);
   void drop_replica(BlockRef ref, BlockState& state, DeviceIndex device);
+  void promote_replica(BlockRef ref, BlockState& state);
   void mark(DeviceIndex device);
   void mark_first();
   void take(Account& account, std::size_t bytes, std::size_t& peak);

@@ -122,7 +122,9 @@ std::size_t smallest_budget(const TaskOrder& order, std::uint32_t devices) {
 }
 
 TEST(Dispatcher, RunsEveryTaskOnceWithItsInputsUnderTightBudgets) {
-  for (std::uint64_t seed = 0; seed < 3000; ++seed) {
+  for (std::uint64_t i = 0; i < 3001; ++i) {
+    // The last: a block is dropped while copies of it stand elsewhere.
+    const std::uint64_t seed = i < 3000 ? i : 16227;
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     test::RandomPlan random(seed);
     const Plan plan = random.make(random.pick(2, 14));
