@@ -55,6 +55,16 @@ AxisMap AxisMap::lists(std::vector<std::int64_t> offsets, std::vector<std::int32
 AxisMap AxisMap::reversed(const std::vector<bool>* mask) const {
   if (mask == nullptr && kind_ == Kind::kIdentity) return *this;
   if (mask == nullptr && kind_ == Kind::kAll) return all(to_count_, from_count_);
+  const bool all_of_it = mask == nullptr || (*mask)[0];
+  if (kind_ == Kind::kRanges && from_count_ == 1 && all_of_it) {
+    AxisMap map;
+    map.kind_ = Kind::kWithin;
+    map.from_count_ = to_count_;
+    map.to_count_ = 1;
+    map.lo_ = table_->lo[0];
+    map.hi_ = table_->hi[0];
+    return map;
+  }
   // Counting sort by target keeps each list ascending.
   std::vector<std::int64_t> offsets(static_cast<std::size_t>(to_count_) + 1, 0);
   auto visit = [&](auto&& f) {
@@ -85,6 +95,7 @@ std::pair<std::int64_t, std::int64_t> triangle_pair(std::int64_t index) noexcept
 bool AxisMap::operator==(const AxisMap& other) const noexcept {
   if (kind_ != other.kind_ || from_count_ != other.from_count_ || to_count_ != other.to_count_)
     return false;
+  if (lo_ != other.lo_ || hi_ != other.hi_) return false;
   if (table_ == other.table_) return true;
   return table_->lo == other.table_->lo && table_->hi == other.table_->hi &&
          table_->offsets == other.table_->offsets && table_->blocks == other.table_->blocks;

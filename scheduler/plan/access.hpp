@@ -47,6 +47,8 @@ class AxisMap {
         const auto lo = table_->lo[static_cast<std::size_t>(from)];
         return {lo, table_->hi[static_cast<std::size_t>(from)] - lo, nullptr};
       }
+      case Kind::kWithin:
+        return {0, from >= lo_ && from < hi_ ? 1 : 0, nullptr};
       case Kind::kLists:
         break;
     }
@@ -61,7 +63,9 @@ class AxisMap {
   bool operator==(const AxisMap& other) const noexcept;
 
  private:
-  enum class Kind : std::uint8_t { kIdentity, kAll, kRanges, kLists };
+  // kWithin: coordinates lo_ .. hi_-1 are related to coordinate 0, others to nothing. What a
+  // constant place in a long axis is when read the other way.
+  enum class Kind : std::uint8_t { kIdentity, kAll, kRanges, kLists, kWithin };
   struct Table {
     std::vector<std::int32_t> lo, hi;
     std::vector<std::int64_t> offsets;
@@ -70,6 +74,7 @@ class AxisMap {
   Kind kind_ = Kind::kIdentity;
   std::int64_t from_count_ = 1;
   std::int64_t to_count_ = 1;
+  std::int32_t lo_ = 0, hi_ = 0;
   std::shared_ptr<const Table> table_;
 };
 
@@ -86,8 +91,8 @@ struct Access {
   /// triangle_index), and tasks (i, j) and (j, i) read pair (min, max); link 0 is ignored. Task
   /// axes 0 and 1 are i and j.
   bool mirror = false;
-  /// Task axes along which only some tasks read the input at all although no axis of it follows them: the
-  /// map leads to coordinate 0 of 1, or nowhere.
+  /// Task axes along which only some tasks read the input at all although no axis of it follows
+  /// them: the map leads to coordinate 0 of 1, or nowhere.
   std::vector<AxisLink> presence;
 };
 

@@ -120,10 +120,7 @@ void TaskOrder::align_inputs(NodeIndex index, std::vector<std::vector<Alignment>
     const NodeIndex producer = plan_->slots[at(input.slot)].node;
     if (plan_->nodes[at(producer)].reads_itself) continue;
     const std::vector<std::int64_t>& counts = plan_->nodes[at(producer)].counts;
-    const SlotReader* reader = nullptr;
-    for (const SlotReader& r : plan_->readers(input.slot)) {
-      if (r.node == index && r.input == static_cast<std::int32_t>(k)) reader = &r;
-    }
+    const SlotReader* reader = plan_->reader(input.slot, index, static_cast<std::int32_t>(k));
     // Streams: which input axes have several blocks for one task.
     std::vector<std::int64_t> stream_lengths(counts.size(), 1);
     if (input.streamed) {

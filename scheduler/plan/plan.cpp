@@ -44,6 +44,14 @@ std::int64_t Plan::encode(NodeIndex node, const std::int64_t* coords) const noex
   return linear;
 }
 
+const SlotReader* Plan::reader(SlotIndex slot, NodeIndex node, std::int32_t input) const noexcept {
+  const std::vector<SlotReader>& list = readers_[at(slot)];
+  auto it = std::lower_bound(list.begin(), list.end(), node,
+                             [](const SlotReader& r, NodeIndex n) { return r.node < n; });
+  while (it != list.end() && it->node == node && it->input != input) ++it;
+  return it != list.end() && it->node == node ? &*it : nullptr;
+}
+
 bool Plan::wanted(NodeIndex node, const std::int64_t* coords) const noexcept {
   const PlanNode& n = nodes[at(node)];
   for (std::size_t d = 0; d < n.wanted.size(); ++d) {

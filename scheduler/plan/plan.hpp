@@ -101,6 +101,8 @@ class Plan {
   const std::vector<SlotReader>& readers(SlotIndex slot) const {
     return readers_[static_cast<std::size_t>(slot)];
   }
+  /// The entry of one input of one node; null when nothing wants the node.
+  const SlotReader* reader(SlotIndex slot, NodeIndex node, std::int32_t input) const noexcept;
   std::int64_t total_tasks() const noexcept { return total_tasks_; }
   bool wanted(NodeIndex node, const std::int64_t* coords) const noexcept;
   /// How many tasks read this block (the chain successor included).
