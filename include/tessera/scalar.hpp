@@ -2,6 +2,7 @@
 
 #include <complex>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <type_traits>
 
@@ -31,14 +32,15 @@ class TESSERA_EXPORT Scalar {
       : kind_(Kind::kComplex), value_(v.real()), imag_(v.imag()) {}
 
   constexpr Kind kind() const noexcept { return kind_; }
-  /// The value converted to T as `astype` would convert it.
+  /// The value converted to T as `astype` would convert it: integers wrap around, real numbers are cut
+  /// to whole ones and then to T's range, NaN becomes 0, and of complex numbers the real part is taken.
   template <Element T>
   constexpr T to() const noexcept {
     if constexpr (std::is_same_v<T, bool>) {
       return kind_ == Kind::kReal || kind_ == Kind::kComplex ? value_ != 0.0 || imag_ != 0.0
                                                              : int_ != 0;
     } else if constexpr (std::is_integral_v<T>) {
-      return kind_ == Kind::kReal || kind_ == Kind::kComplex ? static_cast<T>(value_)
+      return kind_ == Kind::kReal || kind_ == Kind::kComplex ? saturated<T>(value_)
                                                              : static_cast<T>(int_);
     } else if constexpr (std::is_floating_point_v<T>) {
       if (kind_ == Kind::kInt) return static_cast<T>(static_cast<std::int64_t>(int_));
@@ -57,6 +59,19 @@ class TESSERA_EXPORT Scalar {
   bool operator==(const Scalar&) const = default;
 
  private:
+  template <typename T>
+  static constexpr T saturated(double value) noexcept {
+    // The bound is a power of two, hence exact in double; it is the first value beyond T.
+    constexpr T kTop = T{1} << (std::numeric_limits<T>::digits - 1);
+    constexpr double kBeyond = 2.0 * static_cast<double>(kTop);
+    if (value != value) return T{0};
+    if (value >= kBeyond) return std::numeric_limits<T>::max();
+    if (value < static_cast<double>(std::numeric_limits<T>::min())) {
+      return std::numeric_limits<T>::min();
+    }
+    return static_cast<T>(value);
+  }
+
   Kind kind_;
   std::uint64_t int_ = 0;  // two's complement bits for kInt
   double value_ = 0.0;

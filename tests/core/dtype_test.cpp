@@ -162,5 +162,25 @@ TEST(Scalar, ConvertsAsAstype) {
   EXPECT_EQ(Scalar(std::complex<double>(3, 1)).to<double>(), 3.0);
 }
 
+TEST(Scalar, RealNumbersBeyondAnIntegerTypeSaturate) {
+  EXPECT_EQ(Scalar(1e300).to<std::int64_t>(), std::numeric_limits<std::int64_t>::max());
+  EXPECT_EQ(Scalar(-1e300).to<std::int64_t>(), std::numeric_limits<std::int64_t>::min());
+  EXPECT_EQ(Scalar(0x1p63).to<std::int64_t>(), std::numeric_limits<std::int64_t>::max());
+  EXPECT_EQ(Scalar(-0x1p63).to<std::int64_t>(), std::numeric_limits<std::int64_t>::min());
+  EXPECT_EQ(Scalar(0x1p63).to<std::uint64_t>(), std::uint64_t{1} << 63);
+  EXPECT_EQ(Scalar(0x1p64).to<std::uint64_t>(), std::numeric_limits<std::uint64_t>::max());
+  EXPECT_EQ(Scalar(-0.5).to<std::uint64_t>(), 0u);
+  EXPECT_EQ(Scalar(-1.0).to<std::uint8_t>(), 0);
+  EXPECT_EQ(Scalar(255.5).to<std::uint8_t>(), 255);
+  EXPECT_EQ(Scalar(127.9).to<std::int8_t>(), 127);
+  EXPECT_EQ(Scalar(-128.9).to<std::int8_t>(), -128);
+  EXPECT_EQ(Scalar(-129.0).to<std::int8_t>(), -128);
+  EXPECT_EQ(Scalar(std::numeric_limits<double>::infinity()).to<std::int32_t>(),
+            std::numeric_limits<std::int32_t>::max());
+  EXPECT_EQ(Scalar(std::numeric_limits<double>::quiet_NaN()).to<std::int32_t>(), 0);
+  EXPECT_EQ(Scalar(std::complex<double>(1e10, 1)).to<std::int32_t>(),
+            std::numeric_limits<std::int32_t>::max());
+}
+
 }  // namespace
 }  // namespace tessera
