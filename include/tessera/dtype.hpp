@@ -70,7 +70,8 @@ TESSERA_EXPORT DType real_dtype(DType dtype) noexcept;
 TESSERA_EXPORT DType complex_dtype(DType dtype) noexcept;
 
 /// The dtype that two array dtypes promote to: the Array API table, and NumPy's rule for the mixes
-/// that the standard leaves open (int64 with uint64, and integers with floats, give float64).
+/// that the standard leaves open. int64 with uint64 gives float64; an integer with a floating-point
+/// dtype counts as float16 (8 bits), float32 (16 bits) or float64 (32 and 64 bits).
 TESSERA_EXPORT DType result_type(DType a, DType b) noexcept;
 /// Whether every value of `from` keeps its kind in `to` (NumPy's "same_kind" without narrowing of
 /// kind).
