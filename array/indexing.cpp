@@ -108,9 +108,7 @@ std::vector<std::vector<std::int32_t>> chunks_read(const AxisChunks& from, const
 
 }  // namespace
 
-Array Array::operator[](std::initializer_list<Index> index) const {
-  return at(std::vector<Index>(index), std::source_location());
-}
+Array Array::operator[](const IndexList& index) const { return at(index.entries, index.where); }
 
 Array Array::at(const std::vector<Index>& index, std::source_location where) const {
   std::size_t named = 0;

@@ -52,6 +52,15 @@ class Index {
   std::variant<std::int64_t, Slice, NewAxis, Ellipsis> value_;
 };
 
+/// The index in x[{...}]. Remembers the source line of the call, which errors name later.
+struct IndexList {
+  IndexList(std::initializer_list<Index> index,
+            std::source_location called_at = std::source_location::current())
+      : entries(index), where(called_at) {}
+  std::vector<Index> entries;
+  std::source_location where;
+};
+
 /// A computed result in host memory: dense, C order. Copies share the memory.
 class TESSERA_EXPORT HostArray {
  public:
@@ -102,7 +111,7 @@ class TESSERA_EXPORT Array {
   Array T(std::source_location where = std::source_location::current()) const;
   /// NumPy basic indexing: numbers, slices with any step, newaxis and ellipsis. A view: nothing is copied.
   /// \throws InvalidArgument for too many indices, a number out of range or a step of 0.
-  Array operator[](std::initializer_list<Index> index) const;
+  Array operator[](const IndexList& index) const;
   /// The same with a list built at run time.
   Array at(const std::vector<Index>& index, std::source_location where = std::source_location::current()) const;
 

@@ -62,7 +62,8 @@ TEST(Node, RemembersTheLineOfTheCall) {
   EXPECT_EQ(view.node()->line, line + 3);
   EXPECT_EQ(array::origin(*sum.node()), "node_test.cpp:" + std::to_string(line + 1));
   const Array index = (x + x)[{0}];
-  EXPECT_EQ(array::origin(*index.node()), "");
+  EXPECT_EQ(array::origin(*index.node()), "node_test.cpp:" + std::to_string(line + 8));
+  EXPECT_EQ(x[{}].shape(), x.shape());
 }
 
 TEST(Node, NormalizesAxes) {
