@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "core/random_spec.hpp"
+#include "core/reduce_op.hpp"
 #include "core/scalar_op.hpp"
-#include "kernels/reduce_op.hpp"
 #include "tessera/dtype.hpp"
 #include "tessera/scalar.hpp"
 
@@ -44,7 +44,7 @@ struct Instr {
 /// A reduction of value `value` over the program's reduced axes. Arg-reductions also take `index`, an
 /// int64 value that orders and names the elements; ties go to the smaller index.
 struct ProgramReduction {
-  ReduceOp op;
+  core::ReduceOp op;
   int value = -1;
   int index = -1;
   bool finish = false;  ///< write the finished value instead of the accumulator planes

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/reduce_op.hpp"
+#include "core/reduce_op.hpp"
 #include "tessera/chunk_grid.hpp"
 #include "tessera/dtype.hpp"
 
@@ -21,7 +21,7 @@ class BlockSize {
  public:
   BlockSize() = default;
   BlockSize(ChunkGrid grid, DType dtype) : grid_(std::move(grid)), dtype_(dtype) { classify(); }
-  BlockSize(ChunkGrid grid, DType dtype, ReduceOp op)
+  BlockSize(ChunkGrid grid, DType dtype, core::ReduceOp op)
       : grid_(std::move(grid)), dtype_(dtype), op_(op), accumulator_(true) {
     classify();
   }
@@ -29,7 +29,7 @@ class BlockSize {
   const ChunkGrid& grid() const noexcept { return grid_; }
   DType dtype() const noexcept { return dtype_; }
   bool is_accumulator() const noexcept { return accumulator_; }
-  ReduceOp op() const noexcept { return op_; }
+  core::ReduceOp op() const noexcept { return op_; }
   /// Blocks that hold nothing and stand for the fact that their task has run.
   static BlockSize nothing(ChunkGrid grid) {
     BlockSize size;
@@ -49,7 +49,7 @@ class BlockSize {
   void classify();
   ChunkGrid grid_;
   DType dtype_ = DType::kFloat64;
-  ReduceOp op_ = ReduceOp::kSum;
+  core::ReduceOp op_ = core::ReduceOp::kSum;
   bool accumulator_ = false;
   bool uniform_ = false;
   std::size_t max_bytes_ = 0;

@@ -13,6 +13,8 @@
 namespace tessera::kernels::host {
 namespace {
 
+using core::ReduceOp;
+
 constexpr std::int64_t kTileLanes = 1024;  // a row of accumulators of 8 KiB
 constexpr std::int64_t kPackedLanes = 64;
 constexpr std::int64_t kPackedElements = 4096;

@@ -3,8 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/reduce_op.hpp"
 #include "kernels/block_view.hpp"
-#include "kernels/reduce_op.hpp"
 
 // Reductions of a block's elements by labels along one axis. Owns how elements reach the
 // accumulators of their groups; the accumulators themselves are those of reductions, merged and
@@ -22,7 +22,7 @@ namespace tessera::kernels::host {
 /// deviations from it. \throws InvalidArgument for other operations, an axis that does not exist, a
 /// label outside
 /// [-1, group_count) and dtypes without the operation.
-void groupby_bins(ReduceOp op, ConstBlockView in, int axis, const std::int64_t* labels,
+void groupby_bins(core::ReduceOp op, ConstBlockView in, int axis, const std::int64_t* labels,
                   std::int64_t group_count, std::byte* accumulators);
 
 }  // namespace tessera::kernels::host

@@ -56,12 +56,12 @@ class PreparedProgram {
 
 /// Merges `partials` accumulator buffers, in the order given, into `out` (a fixed pairwise tree). All hold
 /// `count` elements. `out` may not alias an input.
-void merge_accumulators(ReduceOp op, DType dtype, std::int64_t count, std::span<const std::byte* const> partials,
+void merge_accumulators(core::ReduceOp op, DType dtype, std::int64_t count, std::span<const std::byte* const> partials,
                         std::byte* out);
 
 /// Finishes an accumulator into `count` values of `result` dtype (C order).
 /// \throws InvalidArgument for a nan-arg-reduction of an all-NaN slice.
-void finish_accumulator(ReduceOp op, DType dtype, DType result, double ddof, std::int64_t count,
+void finish_accumulator(core::ReduceOp op, DType dtype, DType result, double ddof, std::int64_t count,
                         const std::byte* accumulator, std::byte* out);
 
 }  // namespace tessera::kernels::host

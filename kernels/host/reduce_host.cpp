@@ -16,6 +16,8 @@
 namespace tessera::kernels::host {
 namespace {
 
+using core::ReduceOp;
+
 constexpr std::int64_t kChunk = 128;
 
 DType natural_dtype(ReduceOp op, DType dtype) {

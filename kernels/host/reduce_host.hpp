@@ -11,7 +11,7 @@ namespace tessera::kernels::host {
 class Finisher {
  public:
   /// \throws InvalidArgument when no value can be converted to `result`.
-  Finisher(ReduceOp op, DType dtype, DType result, double ddof);
+  Finisher(core::ReduceOp op, DType dtype, DType result, double ddof);
 
   /// Writes `count` values for the accumulators in `planes`.
   /// \throws InvalidArgument for a nan-arg-reduction of an all-NaN slice.
@@ -21,7 +21,7 @@ class Finisher {
  private:
   void finish_chunk(const Planes& planes, std::int64_t count, std::byte* values) const;
 
-  ReduceOp op_;
+  core::ReduceOp op_;
   DType dtype_;
   ReduceKernels kernels_;
   DType natural_;  // what the accumulators yield before conversion

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/reduce_op.hpp"
+#include "core/reduce_op.hpp"
 
 // The folding loops of reductions, one set per (operation, dtype), chosen at run time for this
 // processor. A reduction's working state is a row of columns. Data whose kept axis is innermost is
@@ -69,13 +69,13 @@ struct ReduceKernels {
 
 /// Loops for an operation on elements of `dtype`. \throws InvalidArgument where
 /// accumulator_dtypes() does.
-ReduceKernels find_reduce_kernels(ReduceOp op, DType dtype);
+ReduceKernels find_reduce_kernels(core::ReduceOp op, DType dtype);
 
 /// The families behind find_reduce_kernels(), one file each.
-ReduceKernels find_sum_kernels(ReduceOp op, DType dtype);
-ReduceKernels find_moment_kernels(ReduceOp op, DType dtype);
-ReduceKernels find_order_kernels(ReduceOp op, DType dtype);
-ReduceKernels find_logic_kernels(ReduceOp op, DType dtype);
+ReduceKernels find_sum_kernels(core::ReduceOp op, DType dtype);
+ReduceKernels find_moment_kernels(core::ReduceOp op, DType dtype);
+ReduceKernels find_order_kernels(core::ReduceOp op, DType dtype);
+ReduceKernels find_logic_kernels(core::ReduceOp op, DType dtype);
 
 template <std::size_t kCount>
 std::array<std::byte*, kCount> advance(std::array<std::byte*, kCount> arrays,

@@ -6,6 +6,8 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace tessera::kernels::host {
+
+using core::ReduceOp;
 namespace HWY_NAMESPACE {
 namespace {
 

@@ -13,6 +13,8 @@
 namespace tessera::kernels::host {
 namespace {
 
+using core::ReduceOp;
+
 constexpr std::int64_t kTileLanes = 2048;  // running values of 16 KiB stay in L1
 constexpr std::int64_t kPackedLanes = 64;
 constexpr std::int64_t kPackedElements = 4096;

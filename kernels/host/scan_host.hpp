@@ -3,8 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/reduce_op.hpp"
 #include "kernels/block_view.hpp"
-#include "kernels/reduce_op.hpp"
 
 // Cumulative sums and products along one axis of a block. Owns the running value's type and the
 // order in which a lane is added up; how blocks along the axis hand the carry on is the scheduler's
@@ -35,10 +35,10 @@ struct ScanOptions {
 ///
 /// \throws InvalidArgument for an axis or shape that does not fit, and for bool and storage-only
 /// outputs and other operations.
-void scan(ReduceOp op, ConstBlockView in, int axis, BlockView out, const ScanOptions& options = {});
+void scan(core::ReduceOp op, ConstBlockView in, int axis, BlockView out, const ScanOptions& options = {});
 
 /// Writes only what scan() would leave in carry_out: for each lane the total, of the accumulator
 /// dtype of `dtype`, to which elements are converted first. \throws InvalidArgument as scan() does.
-void scan_totals(ReduceOp op, ConstBlockView in, int axis, DType dtype, std::byte* totals);
+void scan_totals(core::ReduceOp op, ConstBlockView in, int axis, DType dtype, std::byte* totals);
 
 }  // namespace tessera::kernels::host

@@ -11,6 +11,7 @@
 namespace tessera::kernels::host {
 namespace {
 
+using core::ReduceOp;
 using test::Index;
 using test::TestBlock;
 using test::uniform;

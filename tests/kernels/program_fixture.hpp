@@ -210,7 +210,7 @@ class ProgramBuilder {
     instr.args = args;
     return push(instr);
   }
-  void reduce(ReduceOp op, int value, int index = -1) {
+  void reduce(core::ReduceOp op, int value, int index = -1) {
     program.reductions.push_back({.op = op, .value = value, .index = index});
   }
 

@@ -9,6 +9,7 @@
 namespace tessera::kernels {
 namespace {
 
+using core::ReduceOp;
 using core::ScalarOp;
 using host::PreparedProgram;
 using test::chance;

@@ -1,4 +1,4 @@
-#include "kernels/reduce_op.hpp"
+#include "core/reduce_op.hpp"
 
 #include <gtest/gtest.h>
 
@@ -12,6 +12,7 @@
 namespace tessera::kernels {
 namespace {
 
+using core::ReduceOp;
 using host::PreparedProgram;
 using test::chance;
 using test::draw;
