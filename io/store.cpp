@@ -149,18 +149,6 @@ int time_axis_of(const NetcdfFile& file, const NetcdfVariable& variable) {
   return -1;
 }
 
-std::string first_file(const std::string& path) {
-  const core::FileSystem& files = core::posix_file_system();
-  const auto status = files.find(path, "netcdf");
-  if (status && !status->is_directory) return path;
-  for (const std::string& match : files.glob(status ? path + "/*.nc" : path, "netcdf")) {
-    const auto found = files.find(match, "netcdf");
-    if (found && !found->is_directory) return match;
-  }
-  throw IoError(core::text("[list_variables] a path must name at least one file; got ", path,
-                           "; try checking the spelling of the path or pattern"));
-}
-
 HeatmapAxis heatmap_axis(const PlotAxis& axis) {
   return {axis.name, axis.units, axis.values, axis.downward};
 }
@@ -183,7 +171,9 @@ Source open_netcdf(const std::string& path, const std::string& variable,
 }
 
 std::vector<VariableInfo> list_netcdf(const std::string& path) {
-  const NetcdfFile file = NetcdfFile::open(core::posix_file_system(), first_file(path));
+  const core::FileSystem& files = core::posix_file_system();
+  const NetcdfFile file =
+      NetcdfFile::open(files, find_netcdf_files(files, path, "list_variables").front());
   std::vector<VariableInfo> out;
   for (const std::string& name : file.variable_names()) {
     const NetcdfVariable& variable = file.variable(name);

@@ -18,7 +18,10 @@ namespace {
 // region.
 constexpr std::size_t kMaxOpenFiles = 32;
 
-std::vector<std::string> find_files(const core::FileSystem& file_system, const std::string& path) {
+}  // namespace
+
+std::vector<std::string> find_netcdf_files(const core::FileSystem& file_system,
+                                           const std::string& path, std::string_view where) {
   std::vector<std::string> files;
   const auto status = file_system.find(path, "netcdf");
   if (status && !status->is_directory) return {path};
@@ -35,14 +38,12 @@ std::vector<std::string> find_files(const core::FileSystem& file_system, const s
     }
   }
   if (files.empty()) {
-    throw IoError(core::text("[netcdf] a path must name at least one file; got ", path, ": ",
+    throw IoError(core::text("[", where, "] a path must name at least one file; got ", path, ": ",
                              status ? "a folder without *.nc files" : "no such file and no match",
                              "; try checking the spelling of the path or pattern"));
   }
   return files;
 }
-
-}  // namespace
 
 struct NetcdfPile::State {
   struct Entry {
@@ -122,7 +123,7 @@ NetcdfPile::~NetcdfPile() = default;
 
 NetcdfPile NetcdfPile::open(const core::FileSystem& file_system, const std::string& path,
                             const std::string& variable, const PileOptions& options) {
-  const std::vector<std::string> files = find_files(file_system, path);
+  const std::vector<std::string> files = find_netcdf_files(file_system, path, "netcdf");
   PileCheck check(file_system, files, variable, options);
   auto state = std::make_unique<State>();
   state->file_system = &file_system;

@@ -38,6 +38,11 @@ struct PileCoordinate {
   std::string text(std::string_view attribute) const;
 };
 
+/// The files that a path names, in the order in which they are found: the file itself, the *.nc files of a
+/// folder, or the files that match a pattern. \throws IoError naming `where` when there is none.
+std::vector<std::string> find_netcdf_files(const core::FileSystem& file_system,
+                                           const std::string& path, std::string_view where);
+
 class NetcdfPile {
  public:
   /// Opens a file, the *.nc files of a folder, or the files that match a pattern. Files come in
