@@ -13,12 +13,16 @@ Array make_assemble(std::string name, std::vector<Assemble::Part> parts, std::ve
     bool empty = false;
     for (std::size_t k = 0; k < part.lo.size(); ++k) empty = empty || part.lo[k] >= part.hi[k];
     if (empty) continue;
-    if (const auto* view = std::get_if<View>(&inputs[i].node()->attributes)) {
-      part.read = compose(view->read, part.read);
-      sources.push_back(inputs[i].node()->inputs[0]);
-    } else {
-      sources.push_back(inputs[i]);
+    Array source = inputs[i];
+    if (const auto* view = std::get_if<View>(&source.node()->attributes)) {
+      AffineRead read = compose(view->read, part.read);
+      // Which blocks a part reads must follow from each axis alone: a diagonal is copied first.
+      if (!repeats_axis(read)) {
+        part.read = std::move(read);
+        source = source.node()->inputs[0];
+      }
     }
+    sources.push_back(std::move(source));
     assemble.parts.push_back(std::move(part));
   }
   return make_array(std::move(name), std::move(assemble), std::move(sources), dtype,

@@ -39,6 +39,8 @@ using AffineRead = std::vector<AxisRead>;
 /// array, `inner` maps the intermediate's coordinates to those of the array read.
 AffineRead compose(const AffineRead& inner, const AffineRead& outer);
 AffineRead identity_read(int rank);
+/// Whether two axes of the array that is read follow one written axis: a diagonal.
+bool repeats_axis(const AffineRead& read);
 
 // Sources ----------------------------------------------------------------------------------------------
 struct Constant {

@@ -56,6 +56,15 @@ AffineRead identity_read(int rank) {
   return read;
 }
 
+bool repeats_axis(const AffineRead& read) {
+  for (std::size_t d = 0; d < read.size(); ++d) {
+    for (std::size_t e = 0; e < d; ++e) {
+      if (read[d].axis >= 0 && read[d].axis == read[e].axis) return true;
+    }
+  }
+  return false;
+}
+
 AxisChunks refine(const AxisChunks& a, const AxisChunks& b) {
   if (a == b || b.count() == 1) return a;
   if (a.count() == 1) return b;

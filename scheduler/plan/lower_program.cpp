@@ -15,16 +15,6 @@ using kernels::InstrKind;
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-// Whether two axes of the array that is read follow one axis of the tasks: a diagonal.
-bool repeats_axis(const AffineRead& read) {
-  for (std::size_t d = 0; d < read.size(); ++d) {
-    for (std::size_t e = 0; e < d; ++e) {
-      if (read[d].axis >= 0 && read[d].axis == read[e].axis) return true;
-    }
-  }
-  return false;
-}
-
 }  // namespace
 
 // Emits the straight-line code of one group.
@@ -126,7 +116,7 @@ class ProgramBuilder {
     if (own_ == &node) return compute(node, read);
     StoredValue value = lowering_.stored(a);
     AffineRead from = read;
-    if (repeats_axis(read)) value = lowering_.lower_diagonal(node, value, spec_->grid, from);
+    if (array::repeats_axis(read)) value = lowering_.lower_diagonal(node, value, spec_->grid, from);
     kernels::ProgramSpec::Load load;
     load.from = {from, value.grid, value.dtype};
     load.input = static_cast<int>(task_.inputs.size());
