@@ -69,13 +69,49 @@ struct HistogramAttributes : BlockAttributes {
   const char* kernel() const noexcept override { return "histogram"; }
 };
 
-/// Family "searchsorted": for each element x of the input block, how many of `values` are < x (or
-/// <= x when `right`), as int64. NaN counts as larger than everything else. The output has the
-/// input's shape.
+/// Family "searchsorted": for each element x of input 0, how many elements of input 1 are < x (or
+/// <= x when `right`), as int64; or with `member` whether one of them equals x, as bool. Input 1 is
+/// one block, sorted as "sort" sorts, of the dtype of input 0. The output has the shape of input 0.
 struct SearchsortedAttributes : BlockAttributes {
-  std::vector<double> values;  ///< ascending
   bool right = false;
+  bool member = false;
   const char* kernel() const noexcept override { return "searchsorted"; }
+  std::string describe() const override { return member ? "isin" : kernel(); }
+};
+
+/// Family "take_along_axis": element (.., j, ..) of the output is element (.., i, ..) of input 0,
+/// which holds `axis` whole, where i is element (.., j, ..) of input 1 (int64), counted from the
+/// end where it is negative. A position beyond the axis is an error.
+struct TakeAlongAxisAttributes : BlockAttributes {
+  int axis = 0;
+  const char* kernel() const noexcept override { return "take_along_axis"; }
+};
+
+/// Family "count_true": how many elements of the input block, a bool one, are true (int64). The
+/// output block has one element.
+struct CountTrueAttributes : BlockAttributes {
+  const char* kernel() const noexcept override { return "count_true"; }
+};
+
+/// Family "compress": the elements of input 0 along `axis` where input 1, a 1-d bool block of the
+/// same extent along it, is true. The output block has room for exactly these.
+struct CompressAttributes : BlockAttributes {
+  int axis = 0;
+  const char* kernel() const noexcept override { return "compress"; }
+};
+
+/// Family "unique": the distinct elements of the input block, ascending, without NaN. Output 0
+/// holds them one after the other, as many as it has room for; what is left of it holds zeros. Then
+/// come, where asked for, in blocks of the same shape as output 0: how often each occurs (int64),
+/// and the smallest of the `first` positions (int64) of those that equal it. The last output is one
+/// element: how many distinct elements there are (int64), also beyond the room. Inputs: the
+/// elements; with `merge` and `counts`, how often each counts; with `first`, their positions. Of
+/// zeros of both signs the positive one is kept.
+struct UniqueAttributes : BlockAttributes {
+  bool counts = false;
+  bool first = false;
+  bool merge = false;
+  const char* kernel() const noexcept override { return "unique"; }
 };
 
 /// Family "groupby": one accumulator of `op` for each group and each lane along `axis`. Element i
@@ -140,16 +176,16 @@ struct OverlapAttributes : BlockAttributes {
   std::string describe() const override { return name; }
 };
 
-/// Family "qr": reduced factors of the one input block, m x n. Outputs: q (m x k) if `with_q`, then r
-/// (k x n), k = min(m, n).
+/// Family "qr": reduced factors of the one input block, m x n. Outputs: q (m x k) if `with_q`, then
+/// r (k x n), k = min(m, n).
 struct QrAttributes : BlockAttributes {
   bool with_q = true;
   bool wide = false;  ///< the only task: may use several threads
   const char* kernel() const noexcept override { return "qr"; }
 };
 
-/// Family "svd": of the one input block, m x n. Outputs: s as a row (1 x k) of the real dtype, and with
-/// `with_vectors` u (m x k) and vt (k x n).
+/// Family "svd": of the one input block, m x n. Outputs: s as a row (1 x k) of the real dtype, and
+/// with `with_vectors` u (m x k) and vt (k x n).
 struct SvdAttributes : BlockAttributes {
   bool with_vectors = true;
   const char* kernel() const noexcept override { return "svd"; }

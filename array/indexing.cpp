@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "array/assemble.hpp"
 #include "array/block_node.hpp"
 #include "array/refuse.hpp"
 #include "tessera/manipulation.hpp"
@@ -163,6 +164,48 @@ Array take(const Array& x, const std::vector<std::int64_t>& indices, int axis,
   attributes->positions = std::move(positions);
   return array::make_block_array("take", std::move(attributes), {x}, {std::move(reads)}, x.dtype(),
                                  ChunkGrid(std::move(axes)), where);
+}
+
+Array take_along_axis(const Array& x, const Array& indices, int axis, std::source_location where) {
+  const char* name = "take_along_axis";
+  if (!is_integer(indices.dtype())) {
+    refuse(name, "indices must be integers; got ", indices.dtype(), "; try astype(int64)");
+  }
+  if (x.ndim() != indices.ndim()) {
+    refuse(name, "x and indices must have the same number of axes; got ", to_string(x.shape()),
+           " and ", to_string(indices.shape()), "; try expand_dims()");
+  }
+  const int at = array::normalize_axis(axis, x.ndim(), name);
+  const auto i = static_cast<std::size_t>(at);
+  if (x.chunks().axis(at).count() != 1) {
+    refuse(name, "the axis must lie in one chunk; got ", x.chunks().axis(at).count(),
+           " chunks along axis ", at, " of ", to_string(x.shape()), "; try rechunk_axes(x, {{", at,
+           ", -1}})");
+  }
+  Shape from = x.shape();
+  Shape to = indices.shape();
+  from[i] = to[i] = 1;
+  from = to = broadcast_shapes(from, to, name);
+  from[i] = x.shape()[i];
+  to[i] = indices.shape()[i];
+  const Array source = broadcast_to(x, from, where);
+  const Array positions = broadcast_to(array::cast(indices, DType::kInt64, where), to, where);
+  std::vector<AxisChunks> source_axes = source.chunks().axes();
+  std::vector<AxisChunks> axes = positions.chunks().axes();
+  for (std::size_t k = 0; k < axes.size(); ++k) {
+    if (k != i) source_axes[k] = axes[k] = array::refine(source_axes[k], axes[k]);
+  }
+  const ChunkGrid grid(std::move(axes));
+  auto attributes = std::make_shared<array::TakeAlongAxisAttributes>();
+  attributes->axis = at;
+  // The axis has one chunk in x, which tasks at every place along the axis read.
+  std::vector<array::BlockAxis> reads = array::same_blocks(x.ndim());
+  reads[i].kind = array::BlockAxis::Kind::kAll;
+  return array::make_block_array(
+      name, std::move(attributes),
+      {array::rechunk_to(source, ChunkGrid(std::move(source_axes)), where),
+       array::rechunk_to(positions, grid, where)},
+      {std::move(reads), array::same_blocks(x.ndim())}, x.dtype(), grid, where);
 }
 
 }  // namespace tessera

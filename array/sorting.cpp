@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <optional>
 
 #include "array/assemble.hpp"
 #include "array/block_node.hpp"
 #include "array/refuse.hpp"
+#include "tessera/creation.hpp"
+#include "tessera/elementwise.hpp"
 #include "tessera/manipulation.hpp"
 
 namespace tessera {
@@ -54,6 +57,28 @@ TopK best_of_blocks(const std::vector<Array>& inputs, std::int64_t k, int axis,
   return {Array(node, 0), Array(node, 1)};
 }
 
+// Tables of isin() hold at least so many values, so that few searches are made.
+constexpr std::int64_t kTableElements = std::int64_t{1} << 16;
+
+// One search in each chunk of `values`, sorted first to look for members; the results are added.
+Array search_chunks(const char* name, const Array& values, const Array& x,
+                    const std::shared_ptr<const array::SearchsortedAttributes>& attributes,
+                    const std::source_location& where) {
+  const AxisChunks& chunks = values.chunks().axis(0);
+  std::optional<Array> total;
+  for (std::int64_t i = 0; i < chunks.count(); ++i) {
+    Array table = values.at({Slice{.start = chunks.begin(i), .stop = chunks.end(i)}}, where);
+    if (attributes->member) table = sort(table, {.axis = 0}, where);
+    array::BlockAxis all;
+    all.kind = array::BlockAxis::Kind::kAll;
+    const Array part = array::make_block_array(
+        name, attributes, {x, table}, {array::same_blocks(x.ndim()), {all}},
+        attributes->member ? DType::kBool : DType::kInt64, x.chunks(), where);
+    total = total ? add(Operand(*total, where), Operand(part, where)) : part;
+  }
+  return *total;
+}
+
 void check_ascending(const char* name, const std::vector<double>& values) {
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (std::isnan(values[i]) || (i != 0 && values[i] < values[i - 1])) {
@@ -85,18 +110,42 @@ TopK topk(const Array& x, std::int64_t k, int axis, std::source_location where) 
   return best_of_blocks({values, indices}, k, at, where);
 }
 
+Array searchsorted(const Array& values, const Array& x, const SearchsortedOptions& options,
+                   std::source_location where) {
+  if (values.ndim() != 1) {
+    refuse("searchsorted", "values must have 1 axis; got shape ", to_string(values.shape()),
+           "; try ravel()");
+  }
+  const DType dtype = result_type(values.dtype(), x.dtype());
+  auto attributes = std::make_shared<array::SearchsortedAttributes>();
+  attributes->right = options.right;
+  // Ascending values may be searched chunk by chunk: what is before x in each adds up.
+  return search_chunks("searchsorted", array::cast(values, dtype, where),
+                       array::cast(x, dtype, where), attributes, where);
+}
+
 Array searchsorted(const std::vector<double>& values, const Array& x,
                    const SearchsortedOptions& options, std::source_location where) {
   check_ascending("searchsorted", values);
   if (is_complex(x.dtype())) {
     refuse("searchsorted", "the dtype must be real; got ", x.dtype(), "; try abs() of it");
   }
-  auto attributes = std::make_shared<array::SearchsortedAttributes>();
-  attributes->values = values;
-  attributes->right = options.right;
   const Array input = array::cast(x, DType::kFloat64, where);
-  return array::make_block_array("searchsorted", std::move(attributes), {input},
-                                 {array::same_blocks(x.ndim())}, DType::kInt64, x.chunks(), where);
+  return searchsorted(asarray(values, {.chunks = {-1}}, where), input, options, where);
+}
+
+Array isin(const Array& x, const Array& values, const IsinOptions& options,
+           std::source_location where) {
+  const DType dtype = result_type(x.dtype(), values.dtype());
+  const Array flat = ravel(array::cast(values, dtype, where), where);
+  const std::int64_t chunk = std::max(kTableElements, x.chunks().max_block_elements());
+  const Array tables =
+      array::rechunk_to(flat, ChunkGrid({AxisChunks::regular(flat.size(), chunk)}), where);
+  auto attributes = std::make_shared<array::SearchsortedAttributes>();
+  attributes->member = true;
+  const Array found =
+      search_chunks("isin", tables, array::cast(x, dtype, where), attributes, where);
+  return options.invert ? logical_not(Operand(found, where)) : found;
 }
 
 }  // namespace tessera

@@ -132,8 +132,10 @@ class TESSERA_EXPORT Array {
   /// The plan that compute() would run: nodes, tasks, bytes, placement.
   std::string explain() const;
 
-  // For the library's own use.
-  Array(std::shared_ptr<const array::Node> node, int output) : node_(std::move(node)), output_(output) {}
+  // For the library's own use. A template, so that {0, 1} is a list of numbers and never an array.
+  template <typename Pointer>
+    requires(std::is_same_v<Pointer, std::shared_ptr<const array::Node>>)
+  Array(Pointer node, int output) : node_(std::move(node)), output_(output) {}
   const std::shared_ptr<const array::Node>& node() const noexcept { return node_; }
   int output() const noexcept { return output_; }
 

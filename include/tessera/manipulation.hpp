@@ -142,5 +142,11 @@ TESSERA_EXPORT Array rechunk_axes(const Array& x, const std::map<int, std::int64
 /// are evenly spaced. \throws InvalidArgument for a position out of range.
 TESSERA_EXPORT Array take(const Array& x, const std::vector<std::int64_t>& indices, int axis = 0,
                           std::source_location where = std::source_location::current());
+/// out[.., j, ..] = x[.., indices[.., j, ..], ..] along `axis`: what argsort() says, done. Integer
+/// indices, negative ones counting from the end; the other axes broadcast. The axis of x must lie
+/// in one chunk, that of the indices need not. \throws InvalidArgument for an axis in several
+/// chunks: rechunk_axes(x, {{axis, -1}}) first; when computed, for an index beyond the axis.
+TESSERA_EXPORT Array take_along_axis(const Array& x, const Array& indices, int axis = -1,
+                                     std::source_location where = std::source_location::current());
 
 }  // namespace tessera

@@ -45,6 +45,22 @@ TESSERA_EXPORT Array searchsorted(const std::vector<double>& values, const Array
                                   const SearchsortedOptions& options = {},
                                   std::source_location where = std::source_location::current());
 
+/// The same among the ascending elements of a 1-d array, in the promoted dtype and in sort()'s
+/// order. Chunks of `values` are searched one after the other: x is read once for each of them.
+/// Values that do not ascend give positions that mean nothing.
+TESSERA_EXPORT Array searchsorted(const Array& values, const Array& x,
+                                  const SearchsortedOptions& options = {},
+                                  std::source_location where = std::source_location::current());
+
+struct IsinOptions {
+  bool invert = false;  ///< whether each element is none of the values
+};
+/// For each element of x, whether it equals one of the values (of any shape); bool, in x's chunks.
+/// NaN equals nothing. Values are sorted in pieces of a block's length or 65,536, and x is read
+/// once for each piece.
+TESSERA_EXPORT Array isin(const Array& x, const Array& values, const IsinOptions& options = {},
+                          std::source_location where = std::source_location::current());
+
 struct HistogramOptions {
   std::int64_t bins = 10;
   /// First and last edge of equal bins. This or `edges` must be given: the data is not looked at.

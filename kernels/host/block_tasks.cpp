@@ -5,11 +5,12 @@
 
 #include "array/block_attributes.hpp"
 #include "core/text.hpp"
+#include "kernels/host/block_task.hpp"
 #include "kernels/host/copy_host.hpp"
-#include "kernels/host/dense_block.hpp"
 #include "kernels/host/factor_tasks.hpp"
 #include "kernels/host/groupby_host.hpp"
 #include "kernels/host/histogram_host.hpp"
+#include "kernels/host/selection_tasks.hpp"
 #include "kernels/host/sort_host.hpp"
 #include "kernels/host/take_host.hpp"
 #include "kernels/host/task_geometry.hpp"
@@ -20,19 +21,6 @@ namespace tessera::kernels::host {
 namespace {
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
-
-// Base of the families: the description, and views of the task's blocks.
-template <typename Attributes>
-class BlockTask : public TaskKernel {
- public:
-  explicit BlockTask(const BlockSpec& spec) : spec_(spec), attributes_(static_cast<const Attributes&>(*spec.attributes)) {}
-
- protected:
-  Dense input_block(std::size_t k, const Piece& piece) const { return Dense(spec_.inputs[k].grid, piece.block); }
-  Dense output_block(std::size_t k, const TaskArgs& args) const { return Dense(spec_.outputs[k].grid, args.block); }
-  BlockSpec spec_;
-  const Attributes& attributes_;
-};
 
 class ReshapeTask : public BlockTask<array::ReshapeAttributes> {
  public:
@@ -110,24 +98,6 @@ class HistogramTask : public BlockTask<array::HistogramAttributes> {
     ConstBlockView weights;
     if (attributes_.weighted) weights = in.view(args.input(1)[0].data, DType::kFloat64);
     histogram(in.view(args.input(0)[0].data, spec_.inputs[0].dtype), attributes_.edges, attributes_.weighted ? &weights : nullptr, counts);
-  }
-};
-
-class SearchsortedTask : public BlockTask<array::SearchsortedAttributes> {
- public:
-  using BlockTask::BlockTask;
-  void run(const TaskArgs& args) const override {
-    const std::int64_t count = output_block(0, args).box.elements();
-    auto* out = reinterpret_cast<std::int64_t*>(args.outputs[0]);
-    const auto* in = count > 0 ? reinterpret_cast<const double*>(args.input(0)[0].data) : nullptr;
-    const std::vector<double>& values = attributes_.values;
-    for (std::int64_t i = 0; i < count; ++i) {
-      // NaN is larger than everything: neither bound finds a value that is not before it.
-      const auto it = in[i] != in[i]       ? values.end()
-                      : attributes_.right ? std::upper_bound(values.begin(), values.end(), in[i])
-                                          : std::lower_bound(values.begin(), values.end(), in[i]);
-      out[i] = it - values.begin();
-    }
   }
 };
 
@@ -339,10 +309,10 @@ std::unique_ptr<TaskKernel> make_block_task(const BlockSpec& spec) {
   if (family == "sort") return std::make_unique<SortTask>(spec);
   if (family == "topk") return std::make_unique<TopkTask>(spec);
   if (family == "histogram") return std::make_unique<HistogramTask>(spec);
-  if (family == "searchsorted") return std::make_unique<SearchsortedTask>(spec);
   if (family == "groupby") return std::make_unique<GroupbyTask>(spec);
   if (family == "map_blocks") return std::make_unique<MapBlocksTask>(spec);
   if (family == "map_overlap") return std::make_unique<OverlapTask>(spec);
+  if (auto task = make_selection_task(spec)) return task;
   if (auto task = make_factor_task(spec)) return task;
   throw InvalidArgument(core::text("[registry] host devices have no such block kernel; got \"", family, "\""));
 }
@@ -350,6 +320,7 @@ std::unique_ptr<TaskKernel> make_block_task(const BlockSpec& spec) {
 std::size_t block_task_scratch(const BlockSpec& spec) {
   const std::string_view family = spec.kernel();
   if (family == "map_overlap") return OverlapTask::scratch_bytes(spec);
+  if (const std::size_t bytes = selection_task_scratch(spec)) return bytes;
   if (family != "sort" && family != "topk") return factor_task_scratch(spec);
   const ChunkGrid& grid = spec.inputs[0].grid;
   Shape shape;

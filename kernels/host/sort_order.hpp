@@ -83,4 +83,16 @@ bool complex_before(const std::complex<T>& a, const std::complex<T>& b, bool des
   return false;
 }
 
+/// Whether a comes before b in ascending order, NaN last.
+template <typename T>
+bool ascending_before(const T& a, const T& b) noexcept {
+  if constexpr (std::is_floating_point_v<T>) {
+    return a < b || (b != b && a == a);
+  } else if constexpr (std::is_arithmetic_v<T>) {
+    return a < b;
+  } else {
+    return complex_before(a, b, false);
+  }
+}
+
 }  // namespace tessera::kernels::host

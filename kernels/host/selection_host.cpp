@@ -1,0 +1,98 @@
+#include "kernels/host/selection_host.hpp"
+
+#include <cstring>
+
+#include "core/text.hpp"
+#include "tessera/error.hpp"
+
+namespace tessera::kernels::host {
+namespace {
+
+std::size_t as_size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+// A dense block as (outer, axis, inner).
+struct Folded {
+  Folded(std::span<const std::int64_t> shape, int axis)
+      : outer(extent_product(shape.first(as_size(axis)))),
+        length(shape[as_size(axis)]),
+        inner(extent_product(shape.subspan(as_size(axis) + 1))) {}
+  std::int64_t outer;
+  std::int64_t length;
+  std::int64_t inner;
+};
+
+std::int64_t checked_position(std::int64_t position, std::int64_t length, int axis) {
+  const std::int64_t i = position < 0 ? position + length : position;
+  if (i < 0 || i >= length) {
+    throw InvalidArgument(core::text("[take_along_axis] a position must lie on its axis; got ",
+                                     position, " for axis ", axis, " of extent ", length));
+  }
+  return i;
+}
+
+template <std::size_t kBytes>
+void gather(const ConstBlockView& in, const std::int64_t* positions, int axis,
+            const BlockView& out) {
+  const Folded from(in.shape, axis);
+  const Folded to(out.shape, axis);
+  std::byte* next = out.data;
+  for (std::int64_t o = 0; o < to.outer; ++o) {
+    const std::byte* row = in.data + as_size(o * from.length * from.inner) * kBytes;
+    for (std::int64_t j = 0; j < to.length; ++j) {
+      for (std::int64_t k = 0; k < to.inner; ++k) {
+        const std::int64_t i = checked_position(*positions++, from.length, axis);
+        std::memcpy(next, row + as_size(i * from.inner + k) * kBytes, kBytes);
+        next += kBytes;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void take_along_axis(ConstBlockView in, ConstBlockView positions, int axis, BlockView out) {
+  const auto* at = reinterpret_cast<const std::int64_t*>(positions.data);
+  switch (itemsize(in.dtype)) {
+    case 1:
+      return gather<1>(in, at, axis, out);
+    case 2:
+      return gather<2>(in, at, axis, out);
+    case 4:
+      return gather<4>(in, at, axis, out);
+    case 8:
+      return gather<8>(in, at, axis, out);
+    default:
+      return gather<16>(in, at, axis, out);
+  }
+}
+
+std::int64_t count_true(const bool* mask, std::int64_t count) noexcept {
+  std::int64_t found = 0;
+  for (std::int64_t i = 0; i < count; ++i) found += mask[i] ? 1 : 0;
+  return found;
+}
+
+void compress(ConstBlockView in, const bool* mask, int axis, BlockView out) {
+  const Folded from(in.shape, axis);
+  const std::int64_t kept = count_true(mask, from.length);
+  if (kept != out.shape[as_size(axis)]) {
+    throw InvalidArgument(core::text("[compress] the mask must be the one that was counted; got ",
+                                     kept, " true elements for ", out.shape[as_size(axis)],
+                                     " places; try persist() of what it is made from"));
+  }
+  const std::size_t run = as_size(from.inner) * itemsize(in.dtype);
+  std::byte* next = out.data;
+  for (std::int64_t o = 0; o < from.outer; ++o) {
+    const std::byte* row = in.data + as_size(o * from.length) * run;
+    for (std::int64_t i = 0; i < from.length;) {
+      std::int64_t end = i;
+      while (end < from.length && mask[end]) ++end;
+      const std::size_t bytes = as_size(end - i) * run;
+      if (bytes > 0) std::memcpy(next, row + as_size(i) * run, bytes);
+      next += bytes;
+      i = end + 1;
+    }
+  }
+}
+
+}  // namespace tessera::kernels::host
