@@ -247,6 +247,15 @@ Array nan_to_num(const Array& x, const NanToNumOptions& options, std::source_loc
   return replace(equal(at(x), Operand(-infinity, where)), options.neginf.value_or(-largest), out);
 }
 
+DType result_type(std::initializer_list<Operand> operands) {
+  if (operands.size() == 0) {
+    array::refuse("result_type", "there must be at least one operand; got none");
+  }
+  Operands list;
+  for (const Operand& operand : operands) list.push_back(&operand);
+  return promote(list, false);
+}
+
 Array astype(const Array& x, DType dtype, std::source_location where) {
   if (is_complex(x.dtype()) && !is_complex(dtype) && dtype != DType::kBool) {
     array::refuse("astype", "complex numbers do not convert to real ones; got ", x.dtype(), " to ",

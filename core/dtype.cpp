@@ -1,6 +1,7 @@
 #include "tessera/dtype.hpp"
 
 #include <array>
+#include <cmath>
 #include <ostream>
 #include <string>
 #include <utility>
@@ -133,6 +134,63 @@ bool can_cast(DType from, DType to) noexcept {
     return 4;
   };
   return rank(from) <= rank(to);
+}
+
+bool isdtype(DType dtype, std::string_view kind_name) {
+  const DTypeKind of = kind(dtype);
+  const bool integral = is_integer(dtype);
+  if (kind_name == "bool") return of == DTypeKind::kBool;
+  if (kind_name == "signed integer") return of == DTypeKind::kSignedInteger;
+  if (kind_name == "unsigned integer") return of == DTypeKind::kUnsignedInteger;
+  if (kind_name == "integral") return integral;
+  if (kind_name == "real floating") return of == DTypeKind::kFloating;
+  if (kind_name == "complex floating") return of == DTypeKind::kComplex;
+  if (kind_name == "numeric") return of != DTypeKind::kBool;
+  throw InvalidArgument("[isdtype] the kind must be one of the Array API standard; got \"" +
+                        std::string(kind_name) +
+                        "\"; try \"integral\", \"real floating\" or \"numeric\"");
+}
+
+FloatInfo finfo(DType dtype) {
+  const DType real = real_dtype(dtype);
+  int digits = 0;
+  int top = 0;
+  switch (real) {
+    case DType::kFloat16:
+      digits = 11;
+      top = 16;
+      break;
+    case DType::kBFloat16:
+      digits = 8;
+      top = 128;
+      break;
+    case DType::kFloat32:
+      digits = 24;
+      top = 128;
+      break;
+    case DType::kFloat64:
+      digits = 53;
+      top = 1024;
+      break;
+    default:
+      throw InvalidArgument("[finfo] the dtype must be floating-point; got " +
+                            std::string(name(dtype)) + "; try iinfo()");
+  }
+  const double eps = std::ldexp(1.0, 1 - digits);
+  const double max = std::ldexp(2.0 - eps, top - 1);
+  return {dtype, static_cast<int>(8 * itemsize(real)), eps, max, -max, std::ldexp(1.0, 2 - top)};
+}
+
+IntegerInfo iinfo(DType dtype) {
+  if (!is_integer(dtype)) {
+    throw InvalidArgument("[iinfo] the dtype must be an integer one; got " +
+                          std::string(name(dtype)) + "; try finfo()");
+  }
+  const int bits = static_cast<int>(8 * itemsize(dtype));
+  const std::uint64_t all = ~std::uint64_t{0} >> (64 - bits);
+  if (kind(dtype) == DTypeKind::kUnsignedInteger) return {dtype, bits, 0, all};
+  const std::uint64_t max = all >> 1;
+  return {dtype, bits, -static_cast<std::int64_t>(max) - 1, max};
 }
 
 std::ostream& operator<<(std::ostream& out, DType dtype) { return out << name(dtype); }

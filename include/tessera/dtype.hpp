@@ -77,6 +77,32 @@ TESSERA_EXPORT DType result_type(DType a, DType b) noexcept;
 /// kind).
 TESSERA_EXPORT bool can_cast(DType from, DType to) noexcept;
 
+/// Whether a dtype is of a kind named as in the Array API standard: "bool", "signed integer",
+/// "unsigned integer", "integral", "real floating", "complex floating" or "numeric". \throws
+/// InvalidArgument for another name.
+TESSERA_EXPORT bool isdtype(DType dtype, std::string_view kind);
+
+/// Limits of a floating-point dtype; of a complex one, those of its parts.
+struct FloatInfo {
+  DType dtype;
+  int bits;                ///< of one real number
+  double eps;              ///< from 1 to the next larger number
+  double max;              ///< largest finite number
+  double min;              ///< lowest finite number
+  double smallest_normal;  ///< smallest positive number of full precision
+};
+/// \throws InvalidArgument for bool and integers.
+TESSERA_EXPORT FloatInfo finfo(DType dtype);
+/// Limits of an integer dtype.
+struct IntegerInfo {
+  DType dtype;
+  int bits;
+  std::int64_t min;
+  std::uint64_t max;
+};
+/// \throws InvalidArgument for other dtypes.
+TESSERA_EXPORT IntegerInfo iinfo(DType dtype);
+
 TESSERA_EXPORT std::ostream& operator<<(std::ostream& out, DType dtype);
 
 /// The DType of a C++ element type; undefined for types that no array can hold.

@@ -200,6 +200,12 @@ struct NanToNumOptions {
 TESSERA_EXPORT Array nan_to_num(const Array& x, const NanToNumOptions& options = {},
                                 std::source_location where = std::source_location::current());
 
+/// The dtype that arrays and numbers promote to together; numbers are weak, as everywhere. Without
+/// arrays it is what the numbers make alone. \throws InvalidArgument for an empty list.
+TESSERA_EXPORT DType result_type(std::initializer_list<Operand> operands);
+/// can_cast() of x's dtype.
+inline bool can_cast(const Array& from, DType to) noexcept { return can_cast(from.dtype(), to); }
+
 /// x converted to `dtype`: floats to integers towards zero, anything to bool as "not 0".
 /// x itself when it has that dtype.
 /// \throws InvalidArgument for complex to real; take real() or abs() of it.

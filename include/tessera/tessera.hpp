@@ -5,6 +5,7 @@
 #include "tessera/array.hpp"
 #include "tessera/blocks.hpp"
 #include "tessera/chunk_grid.hpp"
+#include "tessera/constants.hpp"
 #include "tessera/counted.hpp"
 #include "tessera/creation.hpp"
 #include "tessera/decomposition.hpp"

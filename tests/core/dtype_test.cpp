@@ -110,6 +110,41 @@ TEST(DType, CanCastNeverNarrowsTheKind) {
   EXPECT_FALSE(can_cast(complex64, float64));
 }
 
+TEST(DType, LimitsAreThoseOfTheCppTypes) {
+  const FloatInfo single = finfo(complex64);
+  EXPECT_EQ(single.bits, 32);
+  EXPECT_EQ(single.eps, std::numeric_limits<float>::epsilon());
+  EXPECT_EQ(single.max, std::numeric_limits<float>::max());
+  EXPECT_EQ(single.min, std::numeric_limits<float>::lowest());
+  EXPECT_EQ(single.smallest_normal, std::numeric_limits<float>::min());
+  const FloatInfo full = finfo(float64);
+  EXPECT_EQ(full.eps, std::numeric_limits<double>::epsilon());
+  EXPECT_EQ(full.max, std::numeric_limits<double>::max());
+  EXPECT_EQ(full.smallest_normal, std::numeric_limits<double>::min());
+  EXPECT_EQ(finfo(DType::kFloat16).max, 65504);
+  EXPECT_EQ(finfo(DType::kFloat16).smallest_normal, 0x1p-14);
+  EXPECT_EQ(finfo(DType::kBFloat16).eps, 0x1p-7);
+  EXPECT_EQ(iinfo(int64).min, std::numeric_limits<std::int64_t>::min());
+  EXPECT_EQ(iinfo(int8).max, 127u);
+  EXPECT_EQ(iinfo(uint64).max, std::numeric_limits<std::uint64_t>::max());
+  EXPECT_EQ(iinfo(uint16).bits, 16);
+  EXPECT_EQ(iinfo(uint16).min, 0);
+  EXPECT_THROW(finfo(int8), InvalidArgument);
+  EXPECT_THROW(iinfo(bool_), InvalidArgument);
+}
+
+TEST(DType, KindsHaveTheStandardsNames) {
+  EXPECT_TRUE(isdtype(bool_, "bool"));
+  EXPECT_FALSE(isdtype(bool_, "numeric"));
+  EXPECT_TRUE(isdtype(uint8, "integral"));
+  EXPECT_TRUE(isdtype(uint8, "unsigned integer"));
+  EXPECT_FALSE(isdtype(uint8, "signed integer"));
+  EXPECT_TRUE(isdtype(float32, "real floating"));
+  EXPECT_TRUE(isdtype(complex64, "complex floating"));
+  EXPECT_TRUE(isdtype(complex64, "numeric"));
+  EXPECT_THROW(isdtype(int8, "integer"), InvalidArgument);
+}
+
 TEST(Scalar, DefaultDTypes) {
   EXPECT_EQ(Scalar(true).default_dtype(), bool_);
   EXPECT_EQ(Scalar(1).default_dtype(), int64);
