@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "array/node.hpp"
 #include "array/refuse.hpp"
@@ -190,6 +191,74 @@ Array outer(const Array& a, const Array& b, std::source_location where) {
 
 Array trace(const Array& x, const DiagonalOptions& options, std::source_location where) {
   return sum(diagonal(x, options, where), {.axis = -1}, where);
+}
+
+Array cross(const Array& a, const Array& b, int axis, std::source_location where) {
+  const int i = array::normalize_axis(axis, a.ndim(), "cross");
+  const int j = array::normalize_axis(axis, b.ndim(), "cross");
+  if (a.shape()[static_cast<std::size_t>(i)] != 3 || b.shape()[static_cast<std::size_t>(j)] != 3) {
+    refuse("cross", "the axis must have extent 3 in both; got a ", to_string(a.shape()), " and b ",
+           to_string(b.shape()), " along axis ", axis);
+  }
+  if (axis >= 0 && a.ndim() != b.ndim()) {
+    refuse("cross", "the axis must be counted from the end where numbers of axes differ; got axis ",
+           axis, " of a ", to_string(a.shape()), " and b ", to_string(b.shape()));
+  }
+  const DType dtype = product_dtype("cross", a, b);
+  const Array left = array::cast(a, dtype, where);
+  const Array right = array::cast(b, dtype, where);
+  const auto turned = [&](const Array& x, int along, std::int64_t first) {
+    return take(x, std::vector<std::int64_t>{first, (first + 1) % 3, (first + 2) % 3}, along,
+                where);
+  };
+  const auto product = [&](std::int64_t first) {
+    return multiply(Operand(turned(left, i, first), where),
+                    Operand(turned(right, j, 3 - first), where));
+  };
+  return subtract(Operand(product(1), where), Operand(product(2), where));
+}
+
+Array kron(const Array& a, const Array& b, std::source_location where) {
+  const DType dtype = product_dtype("kron", a, b);
+  const int rank = std::max(a.ndim(), b.ndim());
+  // Axis k of `a` becomes axis 2k, that of `b` 2k + 1; then the pairs are merged.
+  const auto spread = [&](const Array& x, int place) {
+    Shape shape(static_cast<std::size_t>(2 * rank), 1);
+    for (int k = 0; k < x.ndim(); ++k) {
+      shape[static_cast<std::size_t>(2 * (rank - x.ndim() + k) + place)] =
+          x.shape()[static_cast<std::size_t>(k)];
+    }
+    return reshape(array::cast(x, dtype, where), shape, where);
+  };
+  const Array products = multiply(Operand(spread(a, 0), where), Operand(spread(b, 1), where));
+  Shape shape;
+  for (std::size_t k = 0; k < products.shape().size(); k += 2) {
+    shape.push_back(products.shape()[k] * products.shape()[k + 1]);
+  }
+  return reshape(products, shape, where);
+}
+
+Array matrix_power(const Array& x, std::int64_t n, std::source_location where) {
+  if (x.ndim() < 2 || x.shape().back() != x.shape()[x.shape().size() - 2]) {
+    refuse("matrix_power", "matrices must be square; got ", to_string(x.shape()));
+  }
+  if (n < 0) {
+    refuse("matrix_power", "the exponent must not be negative; got ", n,
+           "; try a power of the inverse");
+  }
+  const DType dtype = product_dtype("matrix_power", x, x);
+  if (n == 0) {
+    const ChunkGrid grid({x.chunks().axis(x.ndim() - 2), x.chunks().axis(x.ndim() - 1)});
+    return broadcast_to(array::make_array("matrix_power", array::Eye{0}, {}, dtype, grid, where),
+                        x.shape(), where);
+  }
+  std::optional<Array> out;
+  Array square = x;
+  for (;; n >>= 1) {
+    if ((n & 1) != 0) out = out ? matmul(*out, square, where) : square;
+    if (n <= 1) return *out;
+    square = matmul(square, square, where);
+  }
 }
 
 Array vector_norm(const Array& x, const VectorNormOptions& options, std::source_location where) {
