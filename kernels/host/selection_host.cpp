@@ -48,6 +48,47 @@ void gather(const ConstBlockView& in, const std::int64_t* positions, int axis,
   }
 }
 
+// Single elements, without a branch that a random mask would mislead.
+template <std::size_t kBytes>
+void compress_items(const std::byte* in, const bool* mask, std::byte* out, const std::byte* end) {
+  while (out != end) {
+    std::memcpy(out, in, kBytes);
+    out += *mask++ ? kBytes : 0;
+    in += kBytes;
+  }
+}
+
+// Runs of neighbours that the mask keeps, each `run` bytes long.
+void compress_runs(const std::byte* in, const bool* mask, std::int64_t length, std::size_t run,
+                   std::byte* out) {
+  for (std::int64_t i = 0; i < length;) {
+    std::int64_t end = i;
+    while (end < length && mask[end]) ++end;
+    const std::size_t bytes = as_size(end - i) * run;
+    if (bytes > 0) std::memcpy(out, in + as_size(i) * run, bytes);
+    out += bytes;
+    i = end + 1;
+  }
+}
+
+void compress_row(const std::byte* in, const bool* mask, std::int64_t length, std::size_t run,
+                  std::byte* out, const std::byte* end) {
+  switch (run) {
+    case 1:
+      return compress_items<1>(in, mask, out, end);
+    case 2:
+      return compress_items<2>(in, mask, out, end);
+    case 4:
+      return compress_items<4>(in, mask, out, end);
+    case 8:
+      return compress_items<8>(in, mask, out, end);
+    case 16:
+      return compress_items<16>(in, mask, out, end);
+    default:
+      return compress_runs(in, mask, length, run, out);
+  }
+}
+
 }  // namespace
 
 void take_along_axis(ConstBlockView in, ConstBlockView positions, int axis, BlockView out) {
@@ -81,17 +122,11 @@ void compress(ConstBlockView in, const bool* mask, int axis, BlockView out) {
                                      " places; try persist() of what it is made from"));
   }
   const std::size_t run = as_size(from.inner) * itemsize(in.dtype);
-  std::byte* next = out.data;
+  const std::size_t kept_bytes = as_size(kept) * run;
   for (std::int64_t o = 0; o < from.outer; ++o) {
-    const std::byte* row = in.data + as_size(o * from.length) * run;
-    for (std::int64_t i = 0; i < from.length;) {
-      std::int64_t end = i;
-      while (end < from.length && mask[end]) ++end;
-      const std::size_t bytes = as_size(end - i) * run;
-      if (bytes > 0) std::memcpy(next, row + as_size(i) * run, bytes);
-      next += bytes;
-      i = end + 1;
-    }
+    std::byte* to = out.data + as_size(o) * kept_bytes;
+    compress_row(in.data + as_size(o * from.length) * run, mask, from.length, run, to,
+                 to + kept_bytes);
   }
 }
 

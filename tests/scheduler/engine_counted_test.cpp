@@ -345,6 +345,31 @@ TEST(Unique, ManyDistinctElementsStayInSeveralChunks) {
   }
 }
 
+// The same bits with little memory, several devices and another order of execution.
+TEST(Unique, SessionsDoNotChangeWhatIsFound) {
+  const Array x = floor(random::normal({300, 400}, {.chunks = {70, 90}, .seed = 5}) * 9'000.0);
+  std::vector<std::vector<double>> found;
+  std::vector<std::vector<std::int64_t>> counts;
+  for (const char* devices : {"host", "host:3"}) {
+    SessionOptions options;
+    options.devices = devices;
+    options.workers = 3;
+    options.device_memory_bytes = std::size_t{8} << 20;
+    options.host_memory_bytes = std::size_t{4} << 20;
+    options.shuffle_seed = found.size() + 1;
+    Session session(options);
+    const SessionScope scope(session);
+    const UniqueCounts unique = unique_counts(x);
+    found.push_back(values<double>(unique.values));
+    counts.push_back(values<std::int64_t>(unique.counts));
+    EXPECT_EQ(values<std::int64_t>(nonzero(x > 0.0)[1]).size(),
+              values<double>(masked_select(x, x > 0.0)).size());
+  }
+  EXPECT_EQ(found[0], found[1]);
+  EXPECT_EQ(counts[0], counts[1]);
+  EXPECT_GT(found[0].size(), 20'000u);
+}
+
 // Few values in many blocks are merged in groups and end in one chunk.
 TEST(Unique, FewValuesInManyBlocks) {
   const Array x = random::integers(0, 20'000, {300'000}, {.chunks = {5'000}, .seed = 3});
