@@ -1,0 +1,11 @@
+#pragma once
+
+#include <string>
+
+namespace tessera::benchmarks {
+
+/// Facts that every result is read with, as members of a JSON object: processor, cores, memory,
+/// compiler, build type, version.
+std::string machine_facts();
+
+}  // namespace tessera::benchmarks
