@@ -84,11 +84,12 @@ double piece_sum(const double* x, std::int64_t count) {
   return out;
 }
 
-/// out[c * 64 + r] = x[r * row + c] for a tile of kTile x kTile.
-void transpose_tile(const double* x, std::int64_t row, double* out) {
+/// out[c * 64 + r] = x[r * row + c] for a tile of kTile x kTile; asks for the tile at `next`.
+void transpose_tile(const double* x, std::int64_t row, double* out, const double* next) {
   for (std::int64_t r = 0; r < kTile; r += kLanes) {
     for (std::int64_t c = 0; c < kTile; c += kLanes) {
       Vector rows[kLanes];
+      for (int i = 0; i < kLanes; ++i) __builtin_prefetch(next + (r + i) * row + c, 0, 2);
       for (int i = 0; i < kLanes; ++i) rows[i] = load(x + (r + i) * row + c);
       for (int round = 1; round < kLanes; round *= 2) {
         Vector mixed[kLanes];
@@ -104,11 +105,11 @@ void transpose_tile(const double* x, std::int64_t row, double* out) {
   }
 }
 
-/// work(i, j) for tiles with i <= j, so that both of a pair are in the cache together. A thread
-/// takes groups of neighbouring pairs: their rows share pages.
+/// work(i, j, next) for tiles with i <= j, so that both of a pair are in the cache together; the
+/// pair after it is (i, next). A thread takes groups of neighbouring pairs: their rows share pages.
 template <typename F>
 void tile_pairs(std::int64_t n, F work) {
-  constexpr std::int64_t kGroup = 8;
+  constexpr std::int64_t kGroup = 32;
   const std::int64_t tiles = n / kTile;
   const std::int64_t groups = (tiles + kGroup - 1) / kGroup;
   on_two_threads(groups * groups, [&](std::int64_t at) {
@@ -117,7 +118,7 @@ void tile_pairs(std::int64_t n, F work) {
     if (gi > gj) return;
     for (std::int64_t i = gi * kGroup; i < std::min(tiles, (gi + 1) * kGroup); ++i) {
       for (std::int64_t j = std::max(i, gj * kGroup); j < std::min(tiles, (gj + 1) * kGroup); ++j) {
-        work(i * kTile, j * kTile);
+        work(i * kTile, j * kTile, std::min(j + 1, tiles - 1) * kTile);
       }
     }
   });
@@ -278,11 +279,11 @@ void smallest_and_largest(const double* x, std::int64_t count, double* out) {
 }
 
 void add_transpose(const double* x, std::int64_t n, double* out) {
-  tile_pairs(n, [&](std::int64_t i, std::int64_t j) {
+  tile_pairs(n, [&](std::int64_t i, std::int64_t j, std::int64_t next) {
     alignas(64) double turned[2][kTile * kTile];
     alignas(64) double line[kTile];
-    transpose_tile(x + j * n + i, n, turned[0]);
-    transpose_tile(x + i * n + j, n, turned[1]);
+    transpose_tile(x + j * n + i, n, turned[0], x + next * n + i);
+    transpose_tile(x + i * n + j, n, turned[1], x + i * n + next);
     for (int side = 0; side < (i == j ? 1 : 2); ++side) {
       const std::int64_t at = side == 0 ? i * n + j : j * n + i;
       for (std::int64_t r = 0; r < kTile; ++r) {
@@ -301,13 +302,14 @@ double sum_of_centred(const double* x, std::int64_t n) {
   for (double& m : mean) m /= static_cast<double>(n);
   double out = 0.0;
   std::mutex mutex;
-  tile_pairs(n, [&](std::int64_t i, std::int64_t j) {
+  tile_pairs(n, [&](std::int64_t i, std::int64_t j, std::int64_t next) {
     alignas(64) double turned[kTile * kTile];
-    transpose_tile(x + j * n + i, n, turned);
+    transpose_tile(x + j * n + i, n, turned, x + next * n + i);
     Vector sums[kTile / kLanes] = {};
     for (std::int64_t r = 0; r < kTile; ++r) {
       const Vector other = Vector{} + mean[static_cast<std::size_t>(i + r)];
       for (std::int64_t c = 0; c < kTile; c += kLanes) {
+        __builtin_prefetch(x + (i + r) * n + next + c, 0, 2);
         // The sum and its mirror image, each with the mean of its own column.
         const Vector both = load(x + (i + r) * n + j + c) + load(turned + r * kTile + c);
         Vector& s = sums[c / kLanes];
@@ -324,10 +326,11 @@ double sum_of_centred(const double* x, std::int64_t n) {
 }
 
 void transpose(const double* x, std::int64_t n, double* out) {
-  tile_pairs(n, [&](std::int64_t i, std::int64_t j) {
+  tile_pairs(n, [&](std::int64_t i, std::int64_t j, std::int64_t next) {
     alignas(64) double turned[kTile * kTile];
     for (int side = 0; side < (i == j ? 1 : 2); ++side) {
-      transpose_tile(x + (side == 0 ? j * n + i : i * n + j), n, turned);
+      transpose_tile(x + (side == 0 ? j * n + i : i * n + j), n, turned,
+                     x + (side == 0 ? next * n + i : i * n + next));
       double* to = out + (side == 0 ? i * n + j : j * n + i);
       for (std::int64_t r = 0; r < kTile; ++r) stream(to + r * n, turned + r * kTile, kTile);
     }
