@@ -145,24 +145,59 @@ class OverlapTask : public BlockTask<array::OverlapAttributes> {
     if (out.box.elements() == 0) return;
     std::vector<Dense> blocks;
     for (const Piece& piece : args.input(0)) blocks.push_back(input_block(0, piece));
-    const std::vector<std::int64_t> step = piece_shape(spec_, attributes_);
-    const auto rank = at(out.box.rank);
-    TaskBox piece = out.box;
-    std::vector<std::int64_t> offset(rank, 0);
-    for (;;) {
-      for (std::size_t d = 0; d < rank; ++d) {
-        piece.begin[d] = out.box.begin[d] + offset[d];
-        piece.extent[d] = std::min(step[d], out.box.extent[d] - offset[d]);
-      }
-      run_piece(args, out, blocks, piece);
-      std::size_t d = rank;
-      while (d > 0 && (offset[d - 1] += step[d - 1]) >= out.box.extent[d - 1]) offset[--d] = 0;
-      if (d == 0) return;
-    }
+    run_core(args, out, blocks, out.box, 0);
   }
 
  private:
   static constexpr std::int64_t kPieceElements = 32 * 1024;
+  // Of pieces at the ends of rows: one column would not vectorise, and would shift all other pieces
+  // off the cache's lines.
+  static constexpr std::int64_t kEndColumns = 64;
+
+  // Elements at one end of an axis for which the function needs more than this block.
+  std::int64_t edge(const TaskBox& box, std::size_t d, bool front) const {
+    const std::int64_t depth = attributes_.depth[d];
+    const std::int64_t end = front ? box.begin[d] : box.begin[d] + box.extent[d];
+    const std::int64_t last = front ? 0 : spec_.inputs[0].grid.axis(static_cast<int>(d)).extent();
+    if (depth == 0 || (attributes_.boundary[d] == Boundary::kNone && end == last)) return 0;
+    return d + 1 == at(box.rank) ? std::max(depth, kEndColumns) : depth;
+  }
+
+  // Cuts a box that needs other blocks at the ends of axis d and after into those ends, whose halo has
+  // to be put together, and a core that is read where it lies.
+  void run_core(const TaskArgs& args, const Dense& out, const std::vector<Dense>& blocks, TaskBox box, std::size_t d) const {
+    if (d == at(box.rank)) return run_pieces(args, out, blocks, box);
+    const std::int64_t front = edge(out.box, d, true);
+    const std::int64_t back = edge(out.box, d, false);
+    const std::int64_t begin = box.begin[d];
+    const std::int64_t core = box.extent[d] - front - back;
+    if (core <= 0) return run_pieces(args, out, blocks, box);
+    box.extent[d] = front;
+    if (front > 0) run_pieces(args, out, blocks, box);
+    box.begin[d] = begin + front;
+    box.extent[d] = core;
+    run_core(args, out, blocks, box, d + 1);
+    box.begin[d] = begin + front + core;
+    box.extent[d] = back;
+    if (back > 0) run_pieces(args, out, blocks, box);
+  }
+
+  void run_pieces(const TaskArgs& args, const Dense& out, const std::vector<Dense>& blocks, const TaskBox& box) const {
+    const std::vector<std::int64_t> step = piece_shape(spec_, attributes_);
+    const auto rank = at(box.rank);
+    TaskBox piece = box;
+    std::vector<std::int64_t> offset(rank, 0);
+    for (;;) {
+      for (std::size_t d = 0; d < rank; ++d) {
+        piece.begin[d] = box.begin[d] + offset[d];
+        piece.extent[d] = std::min(step[d], box.extent[d] - offset[d]);
+      }
+      run_piece(args, out, blocks, piece);
+      std::size_t d = rank;
+      while (d > 0 && (offset[d - 1] += step[d - 1]) >= box.extent[d - 1]) offset[--d] = 0;
+      if (d == 0) return;
+    }
+  }
 
   // Long rows, few of them: what vectorises well and still fits the second-level cache with its halo.
   static std::vector<std::int64_t> piece_shape(const BlockSpec& spec, const array::OverlapAttributes& attributes) {
@@ -188,11 +223,11 @@ class OverlapTask : public BlockTask<array::OverlapAttributes> {
       const std::int64_t extent = grid.axis(static_cast<int>(d)).extent();
       std::int64_t lo = piece.begin[d] - depth;
       std::int64_t hi = piece.begin[d] + piece.extent[d] + depth;
-      inside = inside && lo >= out.box.begin[d] && hi <= out.box.begin[d] + out.box.extent[d];
       if (attributes_.boundary[d] == Boundary::kNone) {
         lo = std::max<std::int64_t>(lo, 0);
         hi = std::min(hi, extent);
       }
+      inside = inside && lo >= out.box.begin[d] && hi <= out.box.begin[d] + out.box.extent[d];
       halo.begin[d] = lo;
       halo.extent[d] = hi - lo;
     }

@@ -20,6 +20,70 @@ TEST(EngineRegression, ProductWithManyOutputBlocksIsReadFromItsChain) {
   EXPECT_LT(max(abs(small - large)).item<double>(), 1e-11);
 }
 
+// Sum over a window of `depth` places around each, weighted so that no two of them may be swapped.
+void weigh_neighbours(const InputBlock& in, const OutputBlock& out, std::int64_t depth) {
+  const double* x = in.as<double>();
+  for (std::int64_t r = 0; r < out.shape[0]; ++r) {
+    for (std::int64_t c = 0; c < out.shape[1]; ++c) {
+      double sum = 0.0;
+      for (std::int64_t i = -depth; i <= depth; ++i) {
+        for (std::int64_t j = -depth; j <= depth; ++j) {
+          const std::int64_t at[] = {out.start[0] - in.start[0] + r + i,
+                                     out.start[1] - in.start[1] + c + j};
+          if (at[0] < 0 || at[0] >= in.shape[0] || at[1] < 0 || at[1] >= in.shape[1]) continue;
+          sum += static_cast<double>(5 * i + j + 20) *
+                 x[at[0] * in.strides[0] + at[1] * in.strides[1]];
+        }
+      }
+      out.as<double>()[r * out.strides[0] + c * out.strides[1]] = sum;
+    }
+  }
+}
+
+// Blocks wide enough that most of each is read in place.
+TEST(EngineRegression, LocalFunctionsOnWideBlocksSeeTheirNeighbours) {
+  const std::int64_t rows = 90;
+  const std::int64_t cols = 700;
+  const std::int64_t depth = 2;
+  const Array x = random::uniform({rows, cols}, {.chunks = {31, 300}, .seed = 3}).persist();
+  const HostArray values = x.compute();
+  for (const Boundary boundary : {Boundary::kNone, Boundary::kReflect, Boundary::kPeriodic,
+                                  Boundary::kNearest, Boundary::kConstant}) {
+    MapOverlapOptions options;
+    options.depth = {depth};
+    options.boundary = {boundary};
+    options.value = 0.5;
+    const HostArray got =
+        map_overlap(
+            x, [](const InputBlock& in, const OutputBlock& out) { weigh_neighbours(in, out, 2); },
+            options)
+            .compute();
+    const auto at = [&](std::int64_t i, std::int64_t n) {
+      if (i >= 0 && i < n) return i;
+      if (boundary == Boundary::kReflect) return i < 0 ? -i - 1 : 2 * n - 1 - i;
+      if (boundary == Boundary::kPeriodic) return (i + n) % n;
+      if (boundary == Boundary::kNearest) return i < 0 ? 0 : n - 1;
+      return std::int64_t{-1};
+    };
+    for (std::int64_t p = 0; p < rows * cols; ++p) {
+      double sum = 0.0;
+      for (std::int64_t i = -depth; i <= depth; ++i) {
+        for (std::int64_t j = -depth; j <= depth; ++j) {
+          const std::int64_t r = at(p / cols + i, rows);
+          const std::int64_t c = at(p % cols + j, cols);
+          if ((r < 0 || c < 0) && boundary == Boundary::kNone) continue;
+          const double v =
+              r < 0 || c < 0 ? 0.5 : values.span<double>()[static_cast<std::size_t>(r * cols + c)];
+          sum += static_cast<double>(5 * i + j + 20) * v;
+        }
+      }
+      ASSERT_EQ(got.span<double>()[static_cast<std::size_t>(p)], sum)
+          << "boundary " << static_cast<int>(boundary) << ", place " << p / cols << ", "
+          << p % cols;
+    }
+  }
+}
+
 TEST(EngineDecomposition, FactorsOfTallWideAndSquareMatricesMultiplyBack) {
   const double tolerance = 1e-12;
   const struct {
