@@ -90,6 +90,17 @@ void copy_any(const TileCopy& t) {
   }
 }
 
+// Lines asked for too early are lost again, too late they are waited for: 2 KiB ahead.
+constexpr std::int64_t kPrefetchColumns = 16;
+constexpr std::int64_t kPrefetchRows = 4;
+
+/// Where row `row + distance` of a tile of `rows` lies, counting on into the next tile.
+std::int64_t rows_ahead(std::int64_t row, std::int64_t distance, std::int64_t rows,
+                        std::int64_t row_stride, std::int64_t next_tile) {
+  row += distance;
+  return row < rows ? row * row_stride : next_tile + (row - rows) * row_stride;
+}
+
 /// Rows of dst and columns of src are contiguous.
 template <typename T>
 void transpose(const TileCopy& t) {
@@ -103,9 +114,8 @@ void transpose(const TileCopy& t) {
       for (std::int64_t r = 0; r < rows; r += kSide) {
         // Rows of a tile are too short for the hardware prefetchers.
         if (t.ahead != 0 && r * static_cast<std::int64_t>(sizeof(T)) % 64 == 0) {
-          for (std::int64_t i = c; i < c + kSide; ++i) {
-            __builtin_prefetch(src + r + i * t.src_col + t.ahead, 0, 2);
-          }
+          const T* next = src + r + rows_ahead(c, kPrefetchColumns, t.cols, t.src_col, t.ahead);
+          for (std::int64_t i = 0; i < kSide; ++i) __builtin_prefetch(next + i * t.src_col, 0, 2);
         }
         Square<T>::transpose(dst + r * t.dst_row + c, t.dst_row, src + r + c * t.src_col,
                              t.src_col);
@@ -148,7 +158,8 @@ void copy_rows(std::size_t item_bytes, const TileCopy& t) {
 #endif
   for (std::int64_t r = 0; r < t.rows; ++r) {
     if (t.ahead != 0) {
-      const std::byte* next = t.src + (r * t.src_row + t.ahead) * item;
+      const std::byte* next =
+          t.src + rows_ahead(r, kPrefetchRows, t.rows, t.src_row, t.ahead) * item;
       for (std::size_t i = 0; i < bytes; i += 64) __builtin_prefetch(next + i, 0, 2);
     }
     std::memcpy(t.dst + r * t.dst_row * item, t.src + r * t.src_row * item, bytes);
