@@ -31,9 +31,10 @@ std::vector<std::vector<Use>> uses_in_order(const scheduler::TaskOrder& order) {
   };
   while (cursor.next(item, coords)) {
     tasks.emplace_back();
-    plan.for_each_input(item.node, coords, [&](scheduler::SlotIndex slot, std::int64_t block) {
-      add(slot, block, false);
-    });
+    plan.for_each_input(item.node, coords,
+                        [&](scheduler::SlotIndex slot, std::int64_t block, std::int32_t) {
+                          add(slot, block, false);
+                        });
     for (const scheduler::SlotIndex slot :
          plan.nodes[static_cast<std::size_t>(item.node)].outputs) {
       add(slot, item.block, true);

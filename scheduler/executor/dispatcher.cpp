@@ -12,6 +12,7 @@ namespace tessera::scheduler {
 namespace {
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 using Status = BlockState::Status;
+constexpr std::size_t kSmallShare = 4096;  // of a budget
 }  // namespace
 
 Dispatcher::Dispatcher(const TaskOrder& order, DispatcherOptions options, Driver& driver)
@@ -450,12 +451,13 @@ Dispatcher::Admission Dispatcher::admit(TaskId id) {
     if (!(task.chained && static_cast<int>(o) == node.chain_output))
       need += block_bytes({node.outputs[o], task.block});
   }
-  if (device.used + need > device.budget) {
+  if (device.used + need + device.ahead > device.budget) {
     if (!make_room(d, need, id)) {
       device.blocked = id;
       device.blocked_need = need;
       device.blocked_covered = device.used + need <= device.budget + device.leaving;
       device.blocked_epoch = device.epoch;
+      device.ahead = std::max(device.ahead, std::min(device.budget / 8, 4 * need));
       return Admission::kBlocked;
     }
     // Making room may have sent one of the blocks to copy on its way: look again when it has
@@ -549,15 +551,19 @@ bool Dispatcher::make_room(DeviceIndex d, std::size_t need, TaskId for_task) {
   Device& device = devices_[d];
   const bool first = sequence(for_task) == head_;
   passed_.clear();
-  while (device.used + need > device.budget + device.leaving && !device.heap.empty()) {
+  // Once tasks had to wait for room, more of it is made than the next one needs, so that what
+  // leaves does so beside the computation.
+  while (device.used + need + device.ahead > device.budget + device.leaving &&
+         !device.heap.empty()) {
+    const bool enough = device.used + need <= device.budget + device.leaving;
     const Evictable victim = pop_evictable(device);
     if (!still_evictable(victim, {Tier::kDevice, d})) continue;
     const bool needed_before = victim.next_use <= task.position;
-    if (needed_before && first && reads(task, victim.ref)) {
+    if ((!needed_before || first) && reads(task, victim.ref)) {
       passed_.push_back(victim);
       continue;
     }
-    if ((needed_before && !first) || !evict(d, victim)) {
+    if ((needed_before && (!first || enough)) || !evict(d, victim)) {
       passed_.push_back(victim);
       break;
     }
@@ -770,7 +776,7 @@ void Dispatcher::task_done(TaskId id) {
       continue;
     }
     if (state.window_refs == 0)
-      set_next_use(ref, state, next_use_beyond_window({slot, task.block}));
+      set_next_use(ref, state, next_use_after({slot, task.block}, frontier_, frontier_node_));
     offer(ref, state);
     wake(state);
   }
@@ -778,10 +784,10 @@ void Dispatcher::task_done(TaskId id) {
   run_devices();
 }
 
-Position Dispatcher::next_use_beyond_window(BlockKey key) const {
+Position Dispatcher::next_use_after(BlockKey key, Position position, NodeIndex node) const {
   std::int64_t coords[kMaxRank];
   plan_->decode(plan_->slots[at(key.slot)].node, key.block, coords);
-  return order_->next_reader_after(key.slot, coords, frontier_, frontier_node_);
+  return order_->next_reader_after(key.slot, coords, position, node);
 }
 
 // The first unfinished task may evict what it could not before, and so may what makes a dropped
@@ -822,7 +828,12 @@ void Dispatcher::release_input(BlockRef ref, const Task& task, bool chained) {
     if (!state.moving) free_block(ref, state);
     return;
   }
-  if (state.window_refs == 0) set_next_use(ref, state, next_use_beyond_window(table_.key(ref)));
+  if (state.window_refs == 0) {
+    set_next_use(ref, state, next_use_after(table_.key(ref), frontier_, frontier_node_));
+  } else if (state.next_use == task.position) {
+    // A later reader may have run already: then the block counts as needed earlier than it is.
+    set_next_use(ref, state, next_use_after(table_.key(ref), task.position, task.node));
+  }
   offer(ref, state);
 }
 
@@ -896,6 +907,7 @@ void Dispatcher::push_evictable(Account& account, Place place, Evictable entry) 
     std::make_heap(account.heap.begin(), account.heap.end());
     account.heap_limit = std::max<std::size_t>(256, 2 * account.heap.size());
   }
+  entry.small = block_bytes(entry.ref) < account.budget / kSmallShare;
   account.heap.push_back(entry);
   std::push_heap(account.heap.begin(), account.heap.end());
   set_offered(entry, place);

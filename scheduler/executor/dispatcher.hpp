@@ -173,11 +173,16 @@ class Dispatcher {
     TaskId task;
     std::uint32_t next;
   };
+  // The block whose next use is furthest away goes first; blocks so small that moving them makes no
+  // room to speak of go last.
   struct Evictable {
     Position next_use;
     BlockRef ref;
     bool replica;
-    bool operator<(const Evictable& o) const noexcept { return next_use < o.next_use; }
+    bool small = false;
+    bool operator<(const Evictable& o) const noexcept {
+      return small != o.small ? small : next_use < o.next_use;
+    }
   };
   struct Account {
     std::size_t budget = 0;
@@ -195,6 +200,7 @@ class Dispatcher {
     std::size_t blocked_need = 0;
     bool blocked_covered = false;  ///< evictions under way make that room
     std::uint64_t blocked_epoch = 0;
+    std::size_t ahead = 0;    ///< room to make beyond what is needed now
     std::uint64_t epoch = 0;  ///< counts what has become free or evictable
   };
   struct Replica {
@@ -233,7 +239,8 @@ class Dispatcher {
   void recompute(BlockRef ref, TaskId reader);
   void wait_for(BlockState& state, TaskId id);
   void wake(BlockState& state);
-  Position next_use_beyond_window(BlockKey key) const;
+  /// Of the readers that come after a task in the total order.
+  Position next_use_after(BlockKey key, Position position, NodeIndex node) const;
   void release_input(BlockRef ref, const Task& task, bool chained);
   void free_block(BlockRef ref, BlockState& state);
   void set_next_use(BlockRef ref, BlockState& state, Position next_use);
