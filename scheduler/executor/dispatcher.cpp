@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 #include <stdexcept>
 
 #include "core/text.hpp"
@@ -227,13 +228,12 @@ void Dispatcher::set_up(const TaskOrder::Cursor::Item& item, const std::int64_t*
                          " block ", block, " read by ", node.label));
         }
         const BlockRef ref = table_.ref({slot, block});
-        if (count < kKnownInputs && input < kManyInputs) {
+        if (count < kKnownInputs && input <= std::numeric_limits<std::uint16_t>::max()) {
           task.inputs[count] = ref;
-          task.input_numbers[count] = static_cast<std::uint8_t>(input);
+          task.input_numbers[count++] = static_cast<std::uint16_t>(input);
         } else {
           count = kManyInputs;
         }
-        count = std::min<std::size_t>(count + 1, kManyInputs);
         if (state->window_refs++ == 0 && state->next_use != item.position) {
           set_next_use(ref, *state, item.position);
           offer(ref, *state);
@@ -250,7 +250,7 @@ void Dispatcher::set_up(const TaskOrder::Cursor::Item& item, const std::int64_t*
     state.readers_left = plan_->reader_count(slot, coords);
     state.retained = plan_->slots[at(slot)].retained;
   }
-  task.input_count = static_cast<std::uint8_t>(count);
+  task.input_count = static_cast<std::uint8_t>(count) & 3;
   task.missing = missing;
   tasks_[id] = task;
   if (missing == 0) make_ready(id);

@@ -155,20 +155,21 @@ class Dispatcher {
   enum class Phase : std::uint8_t { kFree, kWaiting, kReady, kStaging, kRunning };
   // Tasks that read more blocks than this have them computed again each time.
   static constexpr std::size_t kKnownInputs = 2;
-  static constexpr std::uint8_t kManyInputs = 0xff;
+  static constexpr std::uint8_t kManyInputs = 3;
   struct Task {
     std::int64_t block = 0;
     Position position = 0;
     NodeIndex node = -1;
     std::uint32_t missing = 0;  ///< inputs (kWaiting) or copies (kStaging) it waits for
     BlockRef inputs[kKnownInputs] = {};
+    std::uint16_t input_numbers[kKnownInputs] = {};  ///< which of the node's inputs each is
     DeviceIndex device = kNoDevice;
-    std::uint8_t input_numbers[kKnownInputs] = {};  ///< which of the node's inputs each is
-    std::uint8_t input_count = 0;                   ///< or kManyInputs; the chain's is the last
-    Phase phase = Phase::kFree;
-    bool chained : 1 = false;  ///< goes on in its predecessor's memory
-    bool again : 1 = false;    ///< makes a dropped block once more
+    Phase phase : 3 = Phase::kFree;
+    std::uint8_t input_count : 2 = 0;  ///< or kManyInputs; the chain's is the last
+    bool chained : 1 = false;          ///< goes on in its predecessor's memory
+    bool again : 1 = false;            ///< makes a dropped block once more
   };
+  static_assert(sizeof(void*) < 8 || sizeof(Task) == 40);
   struct Waiter {
     TaskId task;
     std::uint32_t next;
