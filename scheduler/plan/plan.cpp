@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "core/text.hpp"
 #include "tessera/error.hpp"
@@ -96,8 +97,50 @@ void Plan::finalize() {
     for (const PlanInput& input : nodes[i].inputs)
       nodes[i].reads_itself |= slots[at(input.slot)].node == static_cast<NodeIndex>(i);
   }
+  for (PlanNode& node : nodes) choose_inputs(node);
   compute_wanted();
   compute_readers();
+}
+
+// Where a node has many inputs (a concatenation), a task reads few of them.
+void Plan::choose_inputs(PlanNode& node) {
+  constexpr std::size_t kMany = 8;
+  if (node.inputs.size() <= kMany) return;
+  // Calls f(c) for every coordinate of the axis at which the input may be read.
+  const auto for_each_coordinate = [&](const PlanInput& input, int axis, auto&& f) {
+    std::vector<const AxisMap*> maps;
+    for (const auto* links : {&input.access.links, &input.access.presence}) {
+      for (const AxisLink& link : *links) {
+        if (link.task_axis == axis) maps.push_back(&link.map);
+      }
+    }
+    for (std::int64_t c = 0; c < node.counts[at(axis)]; ++c) {
+      bool read = true;
+      for (const AxisMap* map : maps) read = read && map->of(c).count > 0;
+      if (read) f(at(c));
+    }
+  };
+  std::int64_t least = static_cast<std::int64_t>(node.inputs.size());
+  for (std::size_t d = 0; d < node.counts.size(); ++d) {
+    const auto axis = static_cast<int>(d);
+    std::vector<std::int64_t> counts(at(node.counts[d]) + 1, 0);
+    for (const PlanInput& input : node.inputs)
+      for_each_coordinate(input, axis, [&](std::size_t c) { ++counts[c + 1]; });
+    const std::int64_t most = *std::max_element(counts.begin(), counts.end());
+    if (most >= least) continue;
+    least = most;
+    node.chosen_axis = axis;
+    std::partial_sum(counts.begin(), counts.end(), counts.begin());
+    node.chosen_offsets = std::move(counts);
+  }
+  if (node.chosen_axis < 0) return;
+  node.chosen.resize(at(node.chosen_offsets.back()));
+  std::vector<std::int64_t> next = node.chosen_offsets;
+  for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+    for_each_coordinate(node.inputs[i], node.chosen_axis, [&](std::size_t c) {
+      node.chosen[at(next[c]++)] = static_cast<std::int32_t>(i);
+    });
+  }
 }
 
 // Whether tasks of a list read only those before them.

@@ -62,6 +62,12 @@ struct PlanNode {
   // Filled by finalize().
   std::vector<std::vector<bool>> wanted;  ///< per axis, empty: every coordinate
   std::int64_t task_count = 0;
+  /// Of many inputs, those that a task may read at all: inputs[chosen[k]] for k in
+  /// [chosen_offsets[c], chosen_offsets[c + 1]), where c is its coordinate along chosen_axis. -1:
+  /// all.
+  int chosen_axis = -1;
+  std::vector<std::int64_t> chosen_offsets;
+  std::vector<std::int32_t> chosen;
   /// Its tasks read blocks of its own, earlier ones in the enumeration. It is a sink then.
   bool reads_itself = false;
 
@@ -123,6 +129,7 @@ class Plan {
   void for_each_reader(SlotIndex slot, const std::int64_t* coords, F&& f) const;
 
  private:
+  static void choose_inputs(PlanNode& node);
   void compute_wanted();
   void compute_readers();
   void verify() const;
@@ -185,10 +192,16 @@ void Plan::for_each_block(const PlanInput& input, const std::int64_t* coords, F&
 template <typename F>
 void Plan::for_each_input(NodeIndex node, const std::int64_t* coords, F&& f) const {
   const PlanNode& n = nodes[static_cast<std::size_t>(node)];
-  for (std::size_t i = 0; i < n.inputs.size(); ++i) {
-    for_each_block(n.inputs[i], coords, [&](SlotIndex slot, std::int64_t block) {
-      f(slot, block, static_cast<std::int32_t>(i));
-    });
+  const auto visit = [&](std::int32_t input) {
+    for_each_block(n.inputs[static_cast<std::size_t>(input)], coords,
+                   [&](SlotIndex slot, std::int64_t block) { f(slot, block, input); });
+  };
+  if (n.chosen_axis < 0) {
+    for (std::size_t i = 0; i < n.inputs.size(); ++i) visit(static_cast<std::int32_t>(i));
+  } else {
+    const auto c = static_cast<std::size_t>(coords[n.chosen_axis]);
+    for (auto k = n.chosen_offsets[c]; k < n.chosen_offsets[c + 1]; ++k)
+      visit(n.chosen[static_cast<std::size_t>(k)]);
   }
   if (n.chain_axis >= 0 && !n.chain_start[static_cast<std::size_t>(coords[n.chain_axis])]) {
     std::int64_t linear = 0;
