@@ -107,18 +107,20 @@ class ScanTask : public TaskKernel {
     for (int d = 0; d < box.rank; ++d) lanes *= d == spec_.axis ? 1 : box.extent[static_cast<std::size_t>(d)];
     const std::size_t bytes = static_cast<std::size_t>(lanes) * itemsize(spec_.carry);
     const std::byte* total = args.input(0)[0].data;
+    // A total that is NaN says so for good: only elements may be missing.
+    const bool product = spec_.op == core::ReduceOp::kProd || spec_.op == core::ReduceOp::kNanProd;
+    const core::ReduceOp join = product ? core::ReduceOp::kProd : core::ReduceOp::kSum;
     if (args.chained) {
       std::memcpy(args.outputs[0], args.outputs[1], bytes);
     } else {
       const std::int64_t shape[] = {lanes};
       const std::int64_t stride[] = {1};
-      const bool product = spec_.op == core::ReduceOp::kProd || spec_.op == core::ReduceOp::kNanProd;
       fill_region({args.outputs[0], spec_.carry, shape, stride}, product ? Scalar(1) : Scalar(0));
     }
     const std::int64_t shape[] = {1, lanes};
     const std::int64_t strides[] = {lanes, 1};
     // One row more of the same scan: carry in, carry out.
-    scan(spec_.op, {total, spec_.carry, shape, strides}, 0, {args.outputs[1], spec_.carry, shape, strides},
+    scan(join, {total, spec_.carry, shape, strides}, 0, {args.outputs[1], spec_.carry, shape, strides},
          {.carry_in = args.outputs[0]});
   }
   ScanSpec spec_;

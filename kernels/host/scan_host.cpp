@@ -38,6 +38,11 @@ ScanOp scan_op(ReduceOp op) {
   }
 }
 
+bool is_product(ScanOp op) { return op == ScanOp::kProd || op == ScanOp::kNanProd; }
+
+// The product of a segment alone may overflow or vanish where the running one does not.
+bool is_inexact(DType dtype) { return is_floating(dtype) || is_complex(dtype); }
+
 void check_operands(const ConstBlockView& in, int axis, const BlockView& out) {
   const auto shape_text = [](std::span<const std::int64_t> shape) {
     return to_string(Shape(shape.begin(), shape.end()));
@@ -92,9 +97,10 @@ class Scan {
     }
     // Depends on the shape alone, never on the input's strides: a view that was stored in between
     // gives the bits that it gave before.
-    layout_ = out_step_ != 1            ? ScanLayout::kRows
-              : lane_count_ < kFewLanes ? ScanLayout::kSegments
-                                        : ScanLayout::kLanes;
+    const bool segments = lane_count_ < kFewLanes && !(is_product(op) && is_inexact(wide_));
+    layout_ = out_step_ != 1 ? ScanLayout::kRows
+              : segments     ? ScanLayout::kSegments
+                             : ScanLayout::kLanes;
     const bool strided = layout_ == ScanLayout::kRows ? in_lane_ != 1 && run_lanes_ > 1
                                                       : in_step_ != 1 && length_ > 1;
     packed_ = in.dtype != out.dtype || strided;
@@ -121,8 +127,7 @@ class Scan {
     } else {
       const std::array<std::int64_t, 1> shape{lanes};
       const std::array<std::int64_t, 1> strides{1};
-      const bool product = op_ == ScanOp::kProd || op_ == ScanOp::kNanProd;
-      fill_region({state_, wide_, shape, strides}, product ? 1 : 0);
+      fill_region({state_, wide_, shape, strides}, is_product(op_) ? 1 : 0);
     }
     // A whole number of pieces, so that packing does not move the bounds of segments.
     const std::int64_t tile_length = packed_                ? kPackedElements / tile_lanes_

@@ -31,7 +31,8 @@ struct ScanOptions {
 /// order; `in` is first converted to out.dtype, as NumPy does, and accumulated in
 /// scan_accumulator_dtype(out.dtype). Lanes are added
 /// up one element after the other, but where the axis is the innermost one and there are fewer than
-/// 8 lanes, 8 segments of 128 elements at a time. The memories must not overlap.
+/// 8 lanes, 8 segments of 128 elements at a time (not products of floats, which may overflow or
+/// vanish within a segment alone). The memories must not overlap.
 ///
 /// \throws InvalidArgument for an axis or shape that does not fit, and for bool and storage-only
 /// outputs and other operations.

@@ -108,7 +108,10 @@ void Lowering::lower_scan(const array::Node& node) {
   const auto size = [&] { return kernels::BlockSize(output.grid, output.dtype); };
   const auto carry_size = [&] { return kernels::BlockSize(carry_grid, carry_dtype); };
 
-  if (length == 1 || chains >= kScanChains) {
+  // The product of a block alone may overflow or vanish where the running one does not.
+  const bool product = scan.op == core::ReduceOp::kProd || scan.op == core::ReduceOp::kNanProd;
+  const bool in_order = product && !is_integer(output.dtype);
+  if (length == 1 || chains >= kScanChains || in_order) {
     PlanNode task = new_node(node, node.name, output.grid);
     task.inputs.push_back(make_input(value, whole, output.grid));
     task.spec = describe(Mode::kChain);

@@ -1,5 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
+#include <string>
+
 #include "tessera/tessera.hpp"
 
 // Cases that once went wrong, each on its own.
@@ -18,6 +22,55 @@ TEST(EngineRegression, ProductWithManyOutputBlocksIsReadFromItsChain) {
   const Array small = matmul(x, x + 1.0);
   const Array large = matmul(rechunk(x, {64, 64}), rechunk(x, {64, 64}) + 1.0);
   EXPECT_LT(max(abs(small - large)).item<double>(), 1e-11);
+}
+
+std::string bits_of(const HostArray& x) {
+  return std::string(reinterpret_cast<const char*>(x.data()), x.nbytes());
+}
+
+bool same(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); }
+
+// Running values by the definition, one after the other, where NaN elements count as nothing.
+std::vector<double> running(const std::vector<double>& x, bool product) {
+  std::vector<double> out;
+  double value = product ? 1.0 : 0.0;
+  for (const double element : x) {
+    const double v = std::isnan(element) ? (product ? 1.0 : 0.0) : element;
+    out.push_back(value = product ? value * v : value + v);
+  }
+  return out;
+}
+
+// NaN that arose from numbers stays, whatever the chunks; only elements may be missing.
+TEST(EngineRegression, RunningValuesSkipOnlyElements) {
+  const double inf = std::numeric_limits<double>::infinity();
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const std::vector<std::vector<double>> cases = {{inf, -inf, 1, 2, nan, 3},
+                                                  {1, inf, nan, -inf, 4, 5, 6},
+                                                  {0, inf, 2, nan, 3},
+                                                  {nan, nan, 2, 3},
+                                                  {0, 1e200, 1e200, 1, nan, 2},
+                                                  {1e200, 1e200, 1e-200, 1, 1},
+                                                  {1e300, 1e-200, 1e-200, 1, nan, 2},
+                                                  {inf, 1, 0, 5, nan, 1}};
+  for (const std::vector<double>& x : cases) {
+    for (const std::int64_t chunk : {1, 2, 3, 100}) {
+      const Array a = asarray(x, {.chunks = {chunk}});
+      const HostArray sums = nancumsum(a).compute();
+      const HostArray products = nancumprod(a).compute();
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const double sum = running(x, false)[i];
+        const double product = running(x, true)[i];
+        EXPECT_TRUE(same(sum, sums.span<double>()[i])) << chunk << " " << i;
+        EXPECT_TRUE(same(product, products.span<double>()[i])) << chunk << " " << i;
+      }
+    }
+  }
+  // Long enough for segments.
+  const Array zeroed = concat({zeros({1}), full({4000}, 1e10)});
+  EXPECT_EQ(sum(abs(cumulative_prod(zeroed))).item<double>(), 0.0);
+  EXPECT_EQ(bits_of(cumulative_prod(random::uniform({3000}, {.chunks = {7}, .seed = 1})).compute()),
+            bits_of(cumulative_prod(random::uniform({3000}, {.seed = 1})).compute()));
 }
 
 // Sum over a window of `depth` places around each, weighted so that no two of them may be swapped.
