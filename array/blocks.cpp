@@ -5,6 +5,7 @@
 #include "array/assemble.hpp"
 #include "array/block_node.hpp"
 #include "array/refuse.hpp"
+#include "core/array_limits.hpp"
 
 namespace tessera {
 namespace {
@@ -48,9 +49,18 @@ std::vector<std::vector<std::int32_t>> neighbours(const AxisChunks& axis, std::i
     const std::int64_t hi = axis.end(c) + depth;
     add_range(std::max<std::int64_t>(lo, 0), std::min(hi, axis.extent()));
     const auto add_beyond = [&](std::int64_t first, std::int64_t last) {
-      for (std::int64_t p = first; p < last && boundary != Boundary::kNone; ++p) {
-        const std::int64_t from = array::boundary_position(boundary, p, axis.extent());
-        if (from >= 0) list.push_back(static_cast<std::int32_t>(axis.chunk_of(from)));
+      if (boundary == Boundary::kNone || boundary == Boundary::kConstant) return;
+      const auto place = [&](std::int64_t p) {
+        return array::boundary_position(boundary, p, axis.extent());
+      };
+      // After two extents every boundary repeats itself.
+      last = std::min(last, first + 2 * axis.extent());
+      for (std::int64_t p = first; p < last;) {
+        const std::int64_t from = place(p);
+        const std::int64_t chunk = axis.chunk_of(from);
+        list.push_back(static_cast<std::int32_t>(chunk));
+        const bool backward = place(p + 1) == from - 1;
+        p += backward ? from - axis.begin(chunk) + 1 : axis.end(chunk) - from;
       }
     };
     if (axis.extent() > 0) {
@@ -73,6 +83,29 @@ std::vector<T> per_axis(const std::vector<T>& given, const Array& x, const char*
            given.size(), " for shape ", to_string(x.shape()));
   }
   return given;
+}
+
+constexpr std::int64_t kMaxDepth = std::int64_t{1} << 48;
+
+// Depths as the tasks take them, whose pieces have a size that can be counted.
+std::vector<std::int64_t> checked_depths(const std::vector<std::int64_t>& given,
+                                         const std::vector<Boundary>& boundaries, const Array& x) {
+  std::vector<std::int64_t> depths = per_axis(given, x, "depth");
+  Shape piece;
+  for (std::size_t i = 0; i < depths.size(); ++i) {
+    if (depths[i] < 0) {
+      refuse("map_overlap", "a depth must not be negative; got ", array::list_text(given));
+    }
+    // Pieces end with the axis where nothing continues it.
+    if (boundaries[i] == Boundary::kNone) depths[i] = std::min(depths[i], x.shape()[i]);
+    if (depths[i] > kMaxDepth) {
+      refuse("map_overlap", "a depth must be at most ", kMaxDepth, "; got ",
+             array::list_text(given));
+    }
+    piece.push_back(x.chunks().axis(static_cast<int>(i)).max_size() + 2 * depths[i]);
+  }
+  core::array_bytes("map_overlap", piece, x.dtype());
+  return depths;
 }
 
 }  // namespace
@@ -119,17 +152,14 @@ Array map_overlap(const Array& x, OverlapFunction function, const MapOverlapOpti
                   std::source_location where) {
   if (!function) refuse("map_overlap", "the function must be callable; got an empty one");
   auto attributes = std::make_shared<array::OverlapAttributes>();
-  attributes->depth = per_axis(options.depth, x, "depth");
   attributes->boundary = per_axis(options.boundary, x, "boundary");
+  attributes->depth = checked_depths(options.depth, attributes->boundary, x);
   attributes->value = options.value;
   attributes->name = options.name;
   attributes->function = std::move(function);
   std::vector<array::BlockAxis> reads = array::same_blocks(x.ndim());
   for (std::size_t i = 0; i < reads.size(); ++i) {
     const std::int64_t depth = attributes->depth[i];
-    if (depth < 0) {
-      refuse("map_overlap", "a depth must not be negative; got ", array::list_text(options.depth));
-    }
     if (depth == 0) continue;
     reads[i].kind = array::BlockAxis::Kind::kTable;
     reads[i].lists =

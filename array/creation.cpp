@@ -1,10 +1,12 @@
 #include "tessera/creation.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "array/node.hpp"
 #include "array/refuse.hpp"
+#include "core/array_limits.hpp"
 #include "tessera/elementwise.hpp"
 #include "tessera/manipulation.hpp"
 
@@ -63,8 +65,30 @@ Indices indices(const ChunkGrid& grid, std::int64_t k, const std::source_locatio
     return array::make_array("arange", array::Arange{start, 1, std::nullopt}, {}, DType::kInt64,
                              ChunkGrid({cut}), where);
   };
+  // Beyond the corners all diagonals are alike, and row + k has no int64 at some.
+  k = std::clamp(k, -grid.axis(grid.rank() - 2).extent(), grid.axis(grid.rank() - 1).extent());
   const Array rows = range(grid.rank() - 2, k);
   return {expand_dims(rows, {1}, where), range(grid.rank() - 1, 0)};
+}
+
+[[noreturn]] void refuse_null(const char* name, const Shape& shape, DType dtype) {
+  refuse(name, "the memory must exist; got a null pointer for shape ", to_string(shape), " of ",
+         dtype);
+}
+
+// The elements before and after the first one lie within the bytes that a pointer can reach.
+void check_reach(const std::vector<std::int64_t>& strides, const Shape& shape, DType dtype) {
+  __int128 before = 0;
+  __int128 after = 1;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    const __int128 reach = static_cast<__int128>(shape[i] - 1) * strides[i];
+    (reach < 0 ? before : after) += reach < 0 ? -reach : reach;
+  }
+  const __int128 most = INT64_MAX / static_cast<std::int64_t>(itemsize(dtype));
+  if (before > most || after > most) {
+    refuse("from_memory", "strides must stay within 63 bits of bytes; got strides ",
+           array::list_text(strides), " for shape ", to_string(shape), " of ", dtype);
+  }
 }
 
 void check_matrix(const char* name, const Array& x) {
@@ -202,7 +226,10 @@ Array diag(const Array& x, std::int64_t k, std::source_location where) {
   }
   // Row i of the result reads x[i] where the diagonal lies above the main one, column j reads x[j]
   // where it lies below; the rows or columns that it does not reach are padding.
-  const PadWidths after{{0, std::abs(k)}};
+  const std::int64_t shift = std::abs(std::max(k, -INT64_MAX));
+  const std::int64_t extent = core::checked_extent("diag", x.size(), shift);
+  core::array_bytes("diag", {extent, extent}, x.dtype());
+  const PadWidths after{{0, shift}};
   const Array line = pad(x, after, {}, where);
   const AxisChunks& cut = line.chunks().axis(0);
   const Array mask =
@@ -245,6 +272,9 @@ Array from_memory(const void* data, DType dtype, const Shape& shape, const Memor
     refuse("from_memory", "there must be one stride for each axis; got ", strides.size(),
            " for shape ", to_string(shape));
   }
+  const bool holds_elements = element_count(shape) != 0;
+  if (data == nullptr && holds_elements) refuse_null("from_memory", shape, dtype);
+  if (holds_elements) check_reach(strides, shape, dtype);
   std::shared_ptr<const std::byte> memory(options.owner, static_cast<const std::byte*>(data));
   return array::make_array("from_memory", array::HostMemory{std::move(memory), std::move(strides)},
                            {}, dtype, std::move(grid), where);
@@ -252,7 +282,9 @@ Array from_memory(const void* data, DType dtype, const Shape& shape, const Memor
 
 Array copy_memory(const void* data, DType dtype, const Shape& shape, const AsarrayOptions& options,
                   std::source_location where) {
+  core::array_bytes("copy_memory", shape, dtype);
   const auto bytes = static_cast<std::size_t>(element_count(shape)) * itemsize(dtype);
+  if (data == nullptr && bytes != 0) refuse_null("copy_memory", shape, dtype);
   const std::shared_ptr<std::byte[]> copy = std::make_shared<std::byte[]>(bytes);
   if (bytes != 0) std::memcpy(copy.get(), data, bytes);
   const Array out =

@@ -14,7 +14,8 @@ Array diagonal(const Array& x, const DiagonalOptions& options, std::source_locat
                   options.axis2);
   }
   const Array y = moveaxis(x, {a, b}, {-2, -1}, where);
-  const std::int64_t down = std::max<std::int64_t>(0, -options.offset);
+  // The negative of the least number has no int64.
+  const std::int64_t down = std::max<std::int64_t>(0, -std::max(options.offset, -INT64_MAX));
   const std::int64_t right = std::max<std::int64_t>(0, options.offset);
   const std::int64_t rows = y.shape()[y.shape().size() - 2];
   const std::int64_t columns = y.shape().back();

@@ -5,6 +5,7 @@
 
 #include "array/node.hpp"
 #include "array/refuse.hpp"
+#include "core/array_limits.hpp"
 
 namespace tessera {
 namespace {
@@ -66,7 +67,7 @@ Array make_elementwise(ScalarOp op, std::vector<Array> inputs, DType dtype,
   const std::string_view name = core::info(op).name;
   Shape shape;
   for (const Array& input : inputs) shape = broadcast_shapes(shape, input.shape(), name);
-  element_count(shape);
+  core::array_bytes(name, shape, dtype);
   ChunkGrid grid = array::common_grid(inputs, shape);
   return array::make_array(std::string(name), array::Elementwise{op}, std::move(inputs), dtype,
                            std::move(grid), where);

@@ -5,6 +5,7 @@
 
 #include "array/block_node.hpp"
 #include "array/refuse.hpp"
+#include "core/array_limits.hpp"
 
 namespace tessera {
 namespace {
@@ -42,21 +43,23 @@ std::int64_t check_labels(std::vector<std::int64_t>& labels, const Array& x, int
     label = std::max<std::int64_t>(label, -1);
     largest = std::max(largest, label);
   }
-  const std::int64_t count = options.group_count.value_or(largest + 1);
-  if (count <= largest || count < 1) {
+  if (!options.group_count) return core::checked_extent("groupby_reduce", largest, 1);
+  if (*options.group_count < 0 || *options.group_count <= largest) {
     refuse("groupby_reduce", "labels must lie below the number of groups; got label ", largest,
-           " for ", count, " groups");
+           " for ", *options.group_count, " groups");
   }
-  return count;
+  return *options.group_count;
 }
 
 // Integers have no value that could stand for the smallest of nothing.
 void check_groups(ReduceOp op, DType dtype, const std::vector<std::int64_t>& labels,
                   std::int64_t count) {
   if (core::has_identity(op) || is_floating(dtype)) return;
-  std::vector<bool> seen(static_cast<std::size_t>(count), false);
+  // Among one group more than there are labels at least one is missing.
+  const auto most = static_cast<std::int64_t>(labels.size()) + 1;
+  std::vector<bool> seen(static_cast<std::size_t>(std::min(count, most)), false);
   for (const std::int64_t label : labels) {
-    if (label >= 0) seen[static_cast<std::size_t>(label)] = true;
+    if (label >= 0 && label < most) seen[static_cast<std::size_t>(label)] = true;
   }
   const auto missing = std::find(seen.begin(), seen.end(), false);
   if (missing == seen.end()) return;
@@ -85,8 +88,18 @@ Array groupby_reduce(const Array& x, std::span<const std::int64_t> labels,
   const auto i = static_cast<std::size_t>(axis);
   std::vector<AxisChunks> axes = x.chunks().axes();
   std::vector<AxisChunks> merged = axes;
-  axes[i] = AxisChunks::regular(axes[i].count() * groups, groups);
-  merged[i] = AxisChunks::regular(groups, groups);
+  merged[i] = AxisChunks::regular(groups, std::max<std::int64_t>(1, groups));
+  if (groups == 0) {
+    return array::make_array("groupby_reduce", array::Constant{0}, {}, dtype,
+                             ChunkGrid(std::move(merged)), where);
+  }
+  Shape partial_shape = x.shape();
+  if (__builtin_mul_overflow(axes[i].count(), groups, &partial_shape[i])) {
+    refuse("groupby_reduce", "the groups of all blocks must fit 63 bits; got ", groups,
+           " groups in each of ", axes[i].count(), " blocks along axis ", axis);
+  }
+  core::array_bytes("groupby_reduce", partial_shape, dtype);
+  axes[i] = AxisChunks::regular(partial_shape[i], groups);
   const ChunkGrid partial_grid(std::move(axes));
   array::BlockOp block;
   block.attributes = std::move(attributes);

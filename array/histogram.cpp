@@ -15,9 +15,15 @@ namespace {
 
 using array::refuse;
 
+// The edges stand in the graph and in every task: half a GiB of them.
+constexpr std::int64_t kMaxBins = std::int64_t{1} << 26;
+
 std::vector<double> equal_edges(std::int64_t bins, std::pair<double, double> range) {
   auto [low, high] = range;
   if (bins < 1) refuse("histogram", "there must be at least one bin; got ", bins);
+  if (bins > kMaxBins) {
+    refuse("histogram", "there must be at most ", kMaxBins, " bins; got ", bins);
+  }
   if (!std::isfinite(low) || !std::isfinite(high) || low > high) {
     refuse("histogram", "the range must be finite and ascend; got ", low, " to ", high);
   }

@@ -3,6 +3,7 @@
 
 #include "array/assemble.hpp"
 #include "array/refuse.hpp"
+#include "core/array_limits.hpp"
 #include "tessera/manipulation.hpp"
 
 namespace tessera {
@@ -59,8 +60,13 @@ ChunkGrid joined_grid(const std::vector<Array>& arrays, int axis) {
 // The arrays, of one rank and of shapes that agree except along the axis, one after the other.
 Array join(const char* name, std::vector<Array> arrays, int axis,
            const std::source_location& where) {
-  ChunkGrid grid = joined_grid(arrays, axis);
   const auto at = static_cast<std::size_t>(axis);
+  Shape shape = arrays.front().shape();
+  for (std::size_t i = 1; i < arrays.size(); ++i) {
+    shape[at] = core::checked_extent(name, shape[at], arrays[i].shape()[at]);
+  }
+  core::array_bytes(name, shape, arrays.front().dtype());
+  ChunkGrid grid = joined_grid(arrays, axis);
   std::vector<array::Assemble::Part> parts;
   std::int64_t position = 0;
   for (const Array& x : arrays) {
@@ -135,7 +141,7 @@ AxisChunks padded_chunks(const AxisChunks& axis, std::int64_t before, std::int64
     if (width == 0) return;
     if (!sizes.empty()) {
       std::int64_t& outermost = front ? sizes.front() : sizes.back();
-      if (4 * width <= outermost) {
+      if (width <= outermost / 4) {
         outermost += width;
         return;
       }
@@ -146,6 +152,51 @@ AxisChunks padded_chunks(const AxisChunks& axis, std::int64_t before, std::int64
   margin(before, true);
   margin(after, false);
   return chunks_of(std::move(sizes));
+}
+
+// Most parts that a result is put together from; each takes memory in the graph.
+constexpr std::int64_t kMaxParts = std::int64_t{1} << 20;
+
+void check_tiles(const Array& y, const std::vector<std::int64_t>& counts) {
+  Shape shape = y.shape();
+  const std::size_t given = shape.size() - counts.size();
+  __int128 parts = 1;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    std::int64_t& extent = shape[given + i];
+    if (counts[i] < 0) {
+      refuse("tile", "a count must not be negative; got ", array::list_text(counts));
+    }
+    if (__builtin_mul_overflow(extent, counts[i], &extent)) {
+      refuse("tile", "the extent must fit 63 bits; got ", y.shape()[given + i], " times ",
+             counts[i]);
+    }
+    if (parts <= kMaxParts) parts *= std::max<std::int64_t>(1, counts[i]);
+  }
+  core::array_bytes("tile", shape, y.dtype());
+  if (parts > kMaxParts) {
+    refuse("tile", "a result is put together from at most ", kMaxParts, " copies; got counts ",
+           array::list_text(counts), "; try broadcast_to() and reshape()");
+  }
+}
+
+// The extent of an axis with its margins.
+std::int64_t padded_extent(PadMode mode, std::size_t axis, const Shape& shape, std::int64_t before,
+                           std::int64_t after) {
+  if (before < 0 || after < 0) {
+    refuse("pad", "widths must not be negative; got (", before, ", ", after, ") for axis ", axis);
+  }
+  const std::int64_t extent = shape[axis];
+  const std::int64_t margins = core::checked_extent("pad", before, after);
+  if (extent == 0 && margins > 0 && mode != PadMode::kConstant) {
+    refuse("pad", "an empty axis has nothing to continue; got axis ", axis, " of ",
+           to_string(shape), "; try PadMode::kConstant");
+  }
+  const bool copies = mode != PadMode::kConstant && mode != PadMode::kEdge && extent > 1;
+  if (copies && margins / extent > kMaxParts) {
+    refuse("pad", "margins continue an axis at most ", kMaxParts, " times; got (", before, ", ",
+           after, ") for axis ", axis, " of ", to_string(shape));
+  }
+  return core::checked_extent("pad", extent, margins);
 }
 
 }  // namespace
@@ -269,13 +320,13 @@ Array tile(const Array& x, const std::vector<std::int64_t>& counts, std::source_
     added.push_back(static_cast<int>(added.size()));
   }
   const Array y = expand_dims(x, added, where);
+  check_tiles(y, counts);
   std::vector<std::vector<Stretch>> stretches(rank);
   std::vector<AxisChunks> axes;
   bool copied = false;
   for (std::size_t i = 0; i < rank; ++i) {
     const std::size_t given = rank - counts.size();
     const std::int64_t count = i < given ? 1 : counts[i - given];
-    if (count < 0) refuse("tile", "a count must not be negative; got ", array::list_text(counts));
     copied = copied || count != 1;
     const std::int64_t extent = y.shape()[i];
     std::vector<std::int64_t> sizes;
@@ -296,19 +347,18 @@ Array pad(const Array& x, const PadWidths& widths, const PadOptions& options,
     refuse("pad", "there must be one pair of widths, or one for each axis; got ", widths.size(),
            " for shape ", to_string(x.shape()));
   }
+  Shape shape;
+  for (std::size_t i = 0; i < x.shape().size(); ++i) {
+    const auto [before, after] = widths[widths.size() == 1 ? 0 : i];
+    shape.push_back(padded_extent(options.mode, i, x.shape(), before, after));
+  }
+  core::array_bytes("pad", shape, x.dtype());
   std::vector<std::vector<Stretch>> stretches;
   std::vector<AxisChunks> axes;
   bool wider = false;
   for (std::size_t i = 0; i < x.shape().size(); ++i) {
     const auto [before, after] = widths[widths.size() == 1 ? 0 : i];
-    if (before < 0 || after < 0) {
-      refuse("pad", "widths must not be negative; got (", before, ", ", after, ") for axis ", i);
-    }
     const std::int64_t extent = x.shape()[i];
-    if (extent == 0 && before + after > 0 && options.mode != PadMode::kConstant) {
-      refuse("pad", "an empty axis has nothing to continue; got axis ", i, " of ",
-             to_string(x.shape()), "; try PadMode::kConstant");
-    }
     wider = wider || before + after > 0;
     stretches.push_back(padded_axis(options.mode, i, before, extent, after));
     axes.push_back(padded_chunks(x.chunks().axis(static_cast<int>(i)), before, after));

@@ -1,6 +1,7 @@
 #include "array/node.hpp"
 
 #include "array/refuse.hpp"
+#include "core/array_limits.hpp"
 #include "core/text.hpp"
 
 namespace tessera::array {
@@ -25,7 +26,10 @@ Node::Node(std::string name, Attributes attributes, std::vector<Array> inputs,
       inputs(std::move(inputs)),
       outputs(std::move(outputs)),
       file(where.file_name()),
-      line(where.line()) {}
+      line(where.line()) {
+  for (const Output& output : this->outputs)
+    core::array_bytes(this->name, output.shape, output.dtype);
+}
 
 Node::~Node() {
   // A node that dies inside another's destructor leaves its inputs to the outermost one, so that a

@@ -103,6 +103,8 @@ TopK topk(const Array& x, std::int64_t k, int axis, std::source_location where) 
   if (k == 0) {
     refuse("topk", "k must not be 0; got 0; try a positive k for the largest elements");
   }
+  const std::int64_t extent = std::max<std::int64_t>(1, x.shape()[static_cast<std::size_t>(at)]);
+  k = std::clamp(k, -extent, extent);
   const TopK best = best_of_blocks({x}, k, at, where);
   if (x.chunks().axis(at).count() == 1) return best;
   const Array values = rechunk_axes(best.values, {{at, -1}}, where);

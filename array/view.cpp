@@ -2,12 +2,19 @@
 
 #include "array/node.hpp"
 #include "array/refuse.hpp"
+#include "core/array_limits.hpp"
 
 namespace tessera::array {
 namespace {
 
 bool is_identity(const AffineRead& read, const Shape& from, const Shape& shape) {
   return from == shape && read == identity_read(static_cast<int>(shape.size()));
+}
+
+void check_listed(std::int64_t chunks) {
+  if (chunks <= core::kMaxListedChunks) return;
+  refuse("chunks", "an axis that is joined or cut has at most ", core::kMaxListedChunks,
+         " chunks; got ", chunks, "; try larger chunks");
 }
 
 // One element along an axis is read the same way for every step.
@@ -22,6 +29,7 @@ AxisChunks image(const AxisChunks& base, const AxisRead& read, std::int64_t exte
   if (extent == 0) return AxisChunks::regular(0, 1);
   if (read.offset == 0 && read.step == 1 && extent == base.extent()) return base;
   std::vector<std::int64_t> sizes;
+  check_listed(std::min(base.count(), extent));
   for (std::int64_t i = 0; i < extent;) {
     const std::int64_t chunk = base.chunk_of(read.offset + read.step * i);
     const std::int64_t end = read.step > 0
@@ -68,6 +76,7 @@ bool repeats_axis(const AffineRead& read) {
 AxisChunks refine(const AxisChunks& a, const AxisChunks& b) {
   if (a == b || b.count() == 1) return a;
   if (a.count() == 1) return b;
+  check_listed(std::max(a.count(), b.count()));
   std::vector<std::int64_t> sizes;
   std::int64_t position = 0;
   for (std::int64_t i = 0, j = 0; i < a.count() && j < b.count();) {
@@ -132,7 +141,7 @@ Array make_view(std::string name, const Array& base, AffineRead read, Shape shap
   }
   normalize(read, shape);
   if (is_identity(read, source.shape(), shape)) return source;
-  element_count(shape);
+  core::array_bytes(name, shape, source.dtype());
   ChunkGrid grid = view_grid(source.chunks(), read, shape, source.dtype());
   if (const auto* constant = std::get_if<Constant>(&source.node()->attributes)) {
     return make_array(std::move(name), *constant, {}, source.dtype(), std::move(grid), where);

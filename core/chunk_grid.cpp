@@ -4,6 +4,7 @@
 #include <cmath>
 #include <ostream>
 
+#include "core/array_limits.hpp"
 #include "core/text.hpp"
 #include "tessera/error.hpp"
 
@@ -36,6 +37,36 @@ std::int64_t element_count(const Shape& shape) {
   }
   return count;
 }
+
+namespace core {
+
+std::int64_t array_bytes(std::string_view where, const Shape& shape, DType dtype,
+                         std::size_t element_bytes) {
+  auto bytes = static_cast<std::int64_t>(element_bytes);
+  bool overflow = false;
+  for (const std::int64_t extent : shape) {
+    if (extent < 0) {
+      throw InvalidArgument(text("[", where, "] extents are not negative; got ", to_string(shape)));
+    }
+    overflow = __builtin_mul_overflow(bytes, std::max<std::int64_t>(1, extent), &bytes) || overflow;
+  }
+  if (overflow) {
+    throw InvalidArgument(text("[", where, "] the bytes of an array must fit 63 bits; got shape ",
+                               to_string(shape), " of ", dtype));
+  }
+  return bytes;
+}
+
+std::int64_t checked_extent(std::string_view where, std::int64_t a, std::int64_t b) {
+  std::int64_t sum = 0;
+  if (__builtin_add_overflow(a, b, &sum)) {
+    throw InvalidArgument(
+        text("[", where, "] an extent must fit 63 bits; got ", a, " and ", b, " more"));
+  }
+  return sum;
+}
+
+}  // namespace core
 
 Shape broadcast_shapes(const Shape& a, const Shape& b, std::string_view where) {
   Shape out(std::max(a.size(), b.size()));
@@ -103,6 +134,11 @@ std::int64_t AxisChunks::max_size() const noexcept {
 }
 
 std::vector<std::int64_t> AxisChunks::extents() const {
+  if (count_ > core::kMaxListedChunks) {
+    throw InvalidArgument(core::text("[chunks] an axis that is joined or cut has at most ",
+                                     core::kMaxListedChunks, " chunks; got ", count_,
+                                     "; try larger chunks"));
+  }
   std::vector<std::int64_t> out(static_cast<std::size_t>(count_));
   for (std::int64_t i = 0; i < count_; ++i) out[static_cast<std::size_t>(i)] = size(i);
   return out;
@@ -289,7 +325,7 @@ ChunkGrid grid_for_lists(const Shape& shape, const std::vector<std::vector<std::
 }  // namespace
 
 ChunkGrid Chunks::resolve(const Shape& shape, DType dtype, std::string_view where) const {
-  element_count(shape);
+  core::array_bytes(where, shape, dtype);
   if (const auto* text = std::get_if<std::string>(&spec_)) {
     const double bytes =
         *text == "auto" ? kAutoBytes : static_cast<double>(parse_bytes(*text, where));

@@ -1,5 +1,7 @@
 #include "kernels/task_spec.hpp"
 
+#include <limits>
+
 #include "core/text.hpp"
 #include "kernels/specs.hpp"
 #include "tessera/delayed.hpp"
@@ -7,6 +9,9 @@
 namespace tessera::kernels {
 
 std::size_t BlockSize::bytes_of(std::int64_t elements) const noexcept {
+  // Planes of accumulators may take more bytes than can be counted; then no budget has room.
+  constexpr std::int64_t kCounted = std::numeric_limits<std::int64_t>::max() / 64;
+  if (accumulator_ && elements > kCounted) return std::numeric_limits<std::size_t>::max();
   return accumulator_ ? accumulator_bytes(op_, dtype_, elements)
                       : static_cast<std::size_t>(elements) * itemsize(dtype_);
 }

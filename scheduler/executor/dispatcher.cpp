@@ -49,7 +49,11 @@ void Dispatcher::check_fit() const {
   for (const PlanNode& node : plan_->nodes) {
     if (node.task_count == 0) continue;
     std::size_t need = node.scratch_bytes;
-    for (SlotIndex output : node.outputs) need += plan_->slots[at(output)].size.max_bytes();
+    const auto add = [&](std::size_t bytes) {
+      if (__builtin_add_overflow(need, bytes, &need))
+        need = std::numeric_limits<std::size_t>::max();
+    };
+    for (SlotIndex output : node.outputs) add(plan_->slots[at(output)].size.max_bytes());
     for (const PlanInput& input : node.inputs) {
       const kernels::BlockSize& size = plan_->slots[at(input.slot)].size;
       double blocks = 1.0;
@@ -75,10 +79,11 @@ void Dispatcher::check_fit() const {
         blocks *= static_cast<double>(most);
         elements *= static_cast<double>(extent);
       }
-      need +=
-          size.is_accumulator() || input.access.mirror
-              ? static_cast<std::size_t>(blocks * static_cast<double>(size.max_bytes()))
-              : static_cast<std::size_t>(elements * static_cast<double>(itemsize(size.dtype())));
+      const double bytes = size.is_accumulator() || input.access.mirror
+                               ? blocks * static_cast<double>(size.max_bytes())
+                               : elements * static_cast<double>(itemsize(size.dtype()));
+      add(bytes < 0x1p64 ? static_cast<std::size_t>(bytes)
+                         : std::numeric_limits<std::size_t>::max());
     }
     if (need > least) {
       throw OutOfMemory(

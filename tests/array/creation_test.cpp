@@ -20,7 +20,7 @@ TEST(Creation, ShapesDtypesChunks) {
   EXPECT_EQ(full({}, 3).dtype(), int64);
   EXPECT_EQ(full({2}, true).dtype(), bool_);
   EXPECT_EQ(evaluate(full({2}, 2.5)).data, (std::vector<double>{2.5, 2.5}));
-  EXPECT_REFUSED(zeros({-1}), "[shape] extents are not negative; got (-1,)");
+  EXPECT_REFUSED(zeros({-1}), "[zeros] extents are not negative; got (-1,)");
   EXPECT_REFUSED(zeros({4}, {.chunks = {1, 2}}),
                  "[zeros] chunks need one extent for each axis; got 2 for shape (4,)");
 }
