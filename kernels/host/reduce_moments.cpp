@@ -1,3 +1,5 @@
+#include <limits>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/host/reduce_moments.cpp"
 #include "hwy/foreach_target.h"
@@ -15,12 +17,14 @@ namespace {
 /// its shift s; sums of d = x - s and of d^2 give the moments. With n rows the true m2 is at least
 /// (s - mean)^2, so that cancellation costs at most a factor n + 1 <= 65 in relative error,
 /// whatever the data. Blocks combine by Chan, Golub and LeVeque (1979). A complex element is a
-/// column of two parts whose m2 add up.
+/// column of two parts whose m2 add up. Squares of finite deviations that overflow make m2
+/// infinite; only an infinite element makes it NaN, as its deviation is.
 template <typename T, bool kSkipNan>
 struct Moments {
   using Real = typename PartsOf<T>::Real;
   static constexpr std::int64_t kParts = PartsOf<T>::kParts;
   static constexpr std::int64_t kLanes = 16 / kParts;
+  static constexpr double kInfinity = std::numeric_limits<double>::infinity();
   static constexpr std::size_t kItemBytes = sizeof(T);
   static constexpr bool kBlocked = true;
   static constexpr std::size_t kPart = sizeof(double) * kParts;
@@ -120,7 +124,8 @@ struct Moments {
       const V d1 = D::load(at<double>(work[1]) + l);
       const V shift = D::load(at<double>(work[0]) + l) - D::load(origins + l);
       offset[k] = of_lane > 0.0 ? shift + d1 / of_lane : V{};
-      m2[k] = D::load(at<double>(work[2]) + l) - d1 * (d1 / of_lane);
+      const V d2 = D::load(at<double>(work[2]) + l);
+      m2[k] = (d2 == V{} + kInfinity) & (d1 - d1 == V{}) ? d2 : d2 - d1 * (d1 / of_lane);
       m2[k] = (of_lane > 0.0) & ((m2[k] > 0.0) | (m2[k] != m2[k])) ? m2[k] : V{};
       D::store(weighted + l, of_lane * offset[k]);
     }
@@ -133,8 +138,10 @@ struct Moments {
       means[l] = n[0] > 0.0 ? weighted[l % kParts] / n[0] : 0.0;
     }
     for (int k = 0; k < D::kVectors; ++k) {
+      const V of_lane = D::load(lane_n + k * D::kLanes);
       const V apart = offset[k] - D::load(means + k * D::kLanes);
-      D::store(weighted + k * D::kLanes, m2[k] + D::load(lane_n + k * D::kLanes) * (apart * apart));
+      const V between = of_lane > 0.0 ? of_lane * (apart * apart) : V{};
+      D::store(weighted + k * D::kLanes, m2[k] + between);
     }
     add_lanes(weighted);
     at<double>(out[2])[0] = kParts == 2 ? weighted[0] + weighted[1] : weighted[0];
@@ -195,8 +202,9 @@ struct Moments {
 
   static Part moments(const Work& work, std::int64_t p, double n) {
     const double d1 = at<double>(work[1])[p];
+    const double d2 = at<double>(work[2])[p];
     const double offset = d1 / n;
-    const double m2 = at<double>(work[2])[p] - d1 * offset;
+    const double m2 = d2 == kInfinity && d1 - d1 == 0.0 ? d2 : d2 - d1 * offset;
     return n > 0.0 ? Part{at<double>(work[0])[p] + offset, m2 < 0.0 ? 0.0 : m2} : Part{0.0, 0.0};
   }
 };
