@@ -4,6 +4,7 @@
 
 #include "array/assemble.hpp"
 #include "array/block_node.hpp"
+#include "array/number.hpp"
 #include "array/refuse.hpp"
 #include "core/array_limits.hpp"
 
@@ -154,6 +155,7 @@ Array map_overlap(const Array& x, OverlapFunction function, const MapOverlapOpti
   auto attributes = std::make_shared<array::OverlapAttributes>();
   attributes->boundary = per_axis(options.boundary, x, "boundary");
   attributes->depth = checked_depths(options.depth, attributes->boundary, x);
+  array::check_fits("map_overlap", options.value, x.dtype());
   attributes->value = options.value;
   attributes->name = options.name;
   attributes->function = std::move(function);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "array/node.hpp"
+#include "array/number.hpp"
 #include "array/refuse.hpp"
 #include "core/array_limits.hpp"
 #include "tessera/elementwise.hpp"
@@ -17,6 +18,7 @@ using array::refuse;
 
 Array filled(const char* name, const Shape& shape, const Scalar& value, const Chunks& chunks,
              DType dtype, const std::source_location& where) {
+  array::check_fits(name, value, dtype);
   return array::make_array(name, array::Constant{value}, {}, dtype,
                            chunks.resolve(shape, dtype, name), where);
 }
@@ -32,25 +34,51 @@ bool is_whole(const Scalar& x) {
          x.kind() == Scalar::Kind::kBool;
 }
 
+__int128 exact(const Scalar& x) {
+  return x.kind() == Scalar::Kind::kUInt ? static_cast<__int128>(x.to<std::uint64_t>())
+                                         : static_cast<__int128>(x.to<std::int64_t>());
+}
+
+[[noreturn]] void refuse_length(const Scalar& start, const Scalar& stop, const Scalar& step) {
+  refuse("arange", "the length must be a number that fits 63 bits; got start ", start.to_string(),
+         ", stop ", stop.to_string(), ", step ", step.to_string());
+}
+
 // Exact, although stop - start may not fit 64 bits.
 std::int64_t whole_count(const Scalar& start, const Scalar& stop, const Scalar& step) {
-  const auto exact = [](const Scalar& x) -> __int128 {
-    return x.kind() == Scalar::Kind::kUInt ? static_cast<__int128>(x.to<std::uint64_t>())
-                                           : static_cast<__int128>(x.to<std::int64_t>());
-  };
   const __int128 by = exact(step);
   const __int128 span = exact(stop) - exact(start);
   if (span == 0 || (span > 0) != (by > 0)) return 0;
-  return static_cast<std::int64_t>((span + (by > 0 ? by - 1 : by + 1)) / by);
+  const __int128 count = (span + (by > 0 ? by - 1 : by + 1)) / by;
+  if (count > INT64_MAX) refuse_length(start, stop, step);
+  return static_cast<std::int64_t>(count);
 }
 
 std::int64_t real_count(const Scalar& start, const Scalar& stop, const Scalar& step) {
   const double count = std::ceil((stop.to<double>() - start.to<double>()) / step.to<double>());
-  if (!(count < 9.2e18)) {
-    refuse("arange", "the length must be a number that fits 63 bits; got start ", start.to_string(),
-           ", stop ", stop.to_string(), ", step ", step.to_string());
-  }
+  if (!(count < 9.2e18)) refuse_length(start, stop, step);
   return std::max<std::int64_t>(0, static_cast<std::int64_t>(count));
+}
+
+// The largest and the smallest element of a range of integers, beside each other.
+struct Ends {
+  __int128 low = 0;
+  __int128 high = 0;
+};
+Ends ends_of(const Scalar& start, const Scalar& step, std::int64_t count) {
+  if (count == 0) return {};
+  const __int128 first = exact(start);
+  const __int128 last = first + exact(step) * (count - 1);
+  return {std::min(first, last), std::max(first, last)};
+}
+
+bool holds(DType dtype, const Ends& ends) {
+  const auto one = [&](__int128 x) {
+    if (x < INT64_MIN || x > __int128{UINT64_MAX}) return false;
+    return x < 0 ? array::fits(static_cast<std::int64_t>(x), dtype)
+                 : array::fits(static_cast<std::uint64_t>(x), dtype);
+  };
+  return one(ends.low) && one(ends.high);
 }
 
 // Row and column numbers as arrays that broadcast against a matrix with the chunks of `grid`'s last
@@ -147,21 +175,26 @@ Array arange(const Scalar& start, const Scalar& stop, const RangeOptions& option
 Array arange(const Scalar& start, const Scalar& stop, const Scalar& step,
              const RangeOptions& options, std::source_location where) {
   const bool whole = is_whole(start) && is_whole(stop) && is_whole(step);
-  const DType dtype = options.dtype.value_or(whole ? DType::kInt64 : DType::kFloat64);
   for (const Scalar* x : {&start, &stop, &step}) {
     if (x->kind() == Scalar::Kind::kComplex) {
       refuse("arange", "bounds and step must be real; got ", x->to_string());
     }
-  }
-  if (dtype == DType::kBool || is_complex(dtype) || (!is_floating(dtype) && !whole)) {
-    refuse("arange", "the dtype must hold every element; got ", dtype, " for start ",
-           start.to_string(), ", step ", step.to_string(), "; try astype of the result");
   }
   if (step.to<double>() == 0.0) {
     refuse("arange", "step must not be 0; got start ", start.to_string(), ", stop ",
            stop.to_string());
   }
   const std::int64_t count = whole ? whole_count(start, stop, step) : real_count(start, stop, step);
+  const Ends ends = whole ? ends_of(start, step, count) : Ends{};
+  const DType fitting = !whole                       ? DType::kFloat64
+                        : holds(DType::kInt64, ends) ? DType::kInt64
+                                                     : DType::kUInt64;
+  const DType dtype = options.dtype.value_or(fitting);
+  if (dtype == DType::kBool || is_complex(dtype) || (!is_floating(dtype) && !whole) ||
+      (is_integer(dtype) && !holds(dtype, ends))) {
+    refuse("arange", "the dtype must hold every element; got ", dtype, " for start ",
+           start.to_string(), ", step ", step.to_string(), "; try astype of the result");
+  }
   return array::make_array("arange", array::Arange{start, step, std::nullopt}, {}, dtype,
                            options.chunks.resolve({count}, dtype, "arange"), where);
 }
@@ -178,6 +211,10 @@ Array linspace(const Scalar& start, const Scalar& stop, std::int64_t count,
   }
   const double first = start.to<double>();
   const double last = stop.to<double>();
+  if (std::isfinite(first) && std::isfinite(last) && !std::isfinite(last - first)) {
+    refuse("linspace", "the distance between the bounds must be finite; got ", start.to_string(),
+           " and ", stop.to_string(), "; try a multiple of a narrower range");
+  }
   const std::int64_t steps = options.endpoint ? count - 1 : count;
   array::Arange range{first, steps > 0 ? (last - first) / static_cast<double>(steps) : 0.0,
                       std::nullopt};

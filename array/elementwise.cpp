@@ -4,28 +4,17 @@
 #include <vector>
 
 #include "array/node.hpp"
+#include "array/number.hpp"
 #include "array/refuse.hpp"
 #include "core/array_limits.hpp"
 
 namespace tessera {
 namespace {
 
+using array::fits;
 using core::DTypeRule;
 using core::ScalarOp;
 using Operands = std::vector<const Operand*>;
-
-// Whether an integer scalar is representable in an integer dtype; true for all other combinations.
-bool fits(const Scalar& scalar, DType dtype) {
-  const bool negative = scalar.kind() == Scalar::Kind::kInt && scalar.to<std::int64_t>() < 0;
-  if (scalar.kind() != Scalar::Kind::kInt && scalar.kind() != Scalar::Kind::kUInt) return true;
-  if (!is_integer(dtype)) return true;
-  const int bits = 8 * static_cast<int>(itemsize(dtype));
-  if (kind(dtype) == DTypeKind::kUnsignedInteger) {
-    return !negative && (bits == 64 || scalar.to<std::uint64_t>() >> bits == 0);
-  }
-  const auto magnitude = negative ? ~scalar.to<std::uint64_t>() : scalar.to<std::uint64_t>();
-  return magnitude >> (bits - 1) == 0;
-}
 
 // The dtype that the operands promote to: arrays first, then the numbers beside them.
 DType promote(const Operands& operands, bool compares) {

@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "array/assemble.hpp"
+#include "array/number.hpp"
 #include "array/refuse.hpp"
 #include "core/array_limits.hpp"
 #include "tessera/manipulation.hpp"
@@ -363,6 +364,7 @@ Array pad(const Array& x, const PadWidths& widths, const PadOptions& options,
     stretches.push_back(padded_axis(options.mode, i, before, extent, after));
     axes.push_back(padded_chunks(x.chunks().axis(static_cast<int>(i)), before, after));
   }
+  if (options.mode == PadMode::kConstant) array::check_fits("pad", options.value, x.dtype());
   if (!wider) return x;
   const std::optional<Scalar> fill =
       options.mode == PadMode::kConstant ? std::optional(options.value) : std::nullopt;

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "array/node.hpp"
+#include "array/number.hpp"
 #include "array/refuse.hpp"
 
 namespace tessera::random {
@@ -66,16 +67,6 @@ void check_scale(const char* name, double scale) {
   refuse(name, "scale must be a finite number >= 0; got ", scale);
 }
 
-// Whether `value` is one of the values of an integer dtype.
-bool fits(std::int64_t value, DType dtype) {
-  const int bits = 8 * static_cast<int>(itemsize(dtype));
-  if (kind(dtype) == DTypeKind::kUnsignedInteger) {
-    return value >= 0 && (bits == 64 || value >> bits == 0);
-  }
-  return bits == 64 ||
-         (value >= -(std::int64_t{1} << (bits - 1)) && value < (std::int64_t{1} << (bits - 1)));
-}
-
 }  // namespace
 
 void set_seed(std::uint64_t seed) { sequence().restart(seed); }
@@ -87,6 +78,10 @@ Array uniform(const Shape& shape, const UniformOptions& options, std::source_loc
     refuse("uniform", "bounds must be finite with low <= high; got low ", options.low, " and high ",
            options.high);
   }
+  if (!std::isfinite(options.high - options.low)) {
+    refuse("uniform", "the distance between the bounds must be finite; got low ", options.low,
+           " and high ", options.high, "; try a multiple of a narrower range");
+  }
   const core::RandomSpec spec{
       .distribution = Distribution::kUniform, .a = options.low, .b = options.high};
   return draw("uniform", shape, options.chunks, options.seed, options.dtype, spec, where);
@@ -94,6 +89,7 @@ Array uniform(const Shape& shape, const UniformOptions& options, std::source_loc
 
 Array normal(const Shape& shape, const NormalOptions& options, std::source_location where) {
   check_floating("normal", options.dtype);
+  if (!std::isfinite(options.loc)) refuse("normal", "loc must be finite; got ", options.loc);
   check_scale("normal", options.scale);
   const core::RandomSpec spec{
       .distribution = Distribution::kNormal, .a = options.loc, .b = options.scale};
@@ -115,7 +111,7 @@ Array integers(std::int64_t low, std::int64_t high, const Shape& shape,
            "; try uniform()");
   }
   if (low >= high) refuse("integers", "low must lie below high; got low ", low, " and high ", high);
-  if (!fits(low, options.dtype) || !fits(high - 1, options.dtype)) {
+  if (!array::fits(low, options.dtype) || !array::fits(high - 1, options.dtype)) {
     refuse("integers", "the range must fit the dtype; got low ", low, " and high ", high, " for ",
            options.dtype, "; try a wider dtype");
   }

@@ -24,7 +24,11 @@ class ProgramTask : public TaskKernel {
     for (std::size_t k = 0; k < indices.size(); ++k) {
       const ProgramSpec::Index& index = spec_.indices[k];
       indices[k] = {index.base, index.strides};
-      for (std::size_t d = 0; d < rank; ++d) indices[k].base += index.strides[d] * box.begin[d];
+      auto base = static_cast<std::uint64_t>(index.base);  // wide ranges go around on their way
+      for (std::size_t d = 0; d < rank; ++d) {
+        base += static_cast<std::uint64_t>(index.strides[d]) * static_cast<std::uint64_t>(box.begin[d]);
+      }
+      indices[k].base = static_cast<std::int64_t>(base);
     }
     Extents dense{};
     dense_strides(box.shape(), dense.data());

@@ -67,7 +67,12 @@ std::int64_t ProgramRun::vector_stride(int operand) const {
 }
 
 std::int64_t ProgramRun::element(int operand, const Rect& rect) const {
-  return at_.offsets[operand] + rect.row * row_stride(operand) + rect.col * vector_stride(operand);
+  const auto product = [](std::int64_t a, std::int64_t b) {
+    return static_cast<std::uint64_t>(a) * static_cast<std::uint64_t>(b);
+  };
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(at_.offsets[operand]) +
+                                   product(rect.row, row_stride(operand)) +
+                                   product(rect.col, vector_stride(operand)));
 }
 
 bool ProgramRun::contiguous(int operand, const Rect& rect) const {
@@ -154,11 +159,16 @@ void ProgramRun::run_index(const Step& step, const Rect& rect) {
   if (parts_.steps.values[at(step.value)].random_only && step_col == 1) return;
   auto* to = reinterpret_cast<std::int64_t*>(register_of(step.value));
   at_.views[step.value] = {register_of(step.value), rect.cols};
-  std::int64_t first = args_.indices[at(step.target)].base + element(operand, rect);
+  // Unsigned, for ranges of uint64 elements cross the sign, and wide ones go around on their way.
+  auto first = static_cast<std::uint64_t>(args_.indices[at(step.target)].base) +
+               static_cast<std::uint64_t>(element(operand, rect));
+  const auto by = static_cast<std::uint64_t>(step_col);
   for (std::int64_t r = 0; r < rect.rows; ++r) {
-    for (std::int64_t c = 0; c < rect.cols; ++c) to[c] = first + c * step_col;
+    for (std::int64_t c = 0; c < rect.cols; ++c) {
+      to[c] = static_cast<std::int64_t>(first + static_cast<std::uint64_t>(c) * by);
+    }
     to += rect.cols;
-    first += row_stride(operand);
+    first += static_cast<std::uint64_t>(row_stride(operand));
   }
 }
 

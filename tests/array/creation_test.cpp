@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "expect_refusal.hpp"
 #include "graph_reference.hpp"
 
@@ -44,6 +46,72 @@ TEST(Creation, ArangeHasNumPysLength) {
   EXPECT_REFUSED(arange(0, 2, 0.5, {.dtype = int32}),
                  "[arange] the dtype must hold every element; got int32 for start 0, step 0.5; try "
                  "astype of the result");
+}
+
+TEST(Creation, NumbersFitTheDtype) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const auto text = [](const char* name, const char* number, const char* dtype) {
+    return std::string("[") + name + "] a number must fit the dtype; got " + number + " for " +
+           dtype + "; try another dtype";
+  };
+  EXPECT_REFUSED(full({2}, 300, {.dtype = int8}), text("full", "300", "int8"));
+  EXPECT_REFUSED(full({2}, -1, {.dtype = uint8}), text("full", "-1", "uint8"));
+  EXPECT_REFUSED(full({2}, 1.5, {.dtype = int8}), text("full", "1.5", "int8"));
+  EXPECT_REFUSED(full({2}, nan, {.dtype = int64}), text("full", "nan", "int64"));
+  EXPECT_REFUSED(full({2}, 0x1p63, {.dtype = int64}),
+                 text("full", "9223372036854775808.0", "int64"));
+  EXPECT_REFUSED(full({2}, std::complex<double>(1, 1), {.dtype = float64}),
+                 text("full", "(1.0+1.0j)", "float64"));
+  EXPECT_REFUSED(full_like(zeros({2}, {.dtype = uint8}), 256), text("full_like", "256", "uint8"));
+  EXPECT_REFUSED(asarray(-129, {.dtype = int8}), text("asarray", "-129", "int8"));
+  EXPECT_EQ(full({2}, -128.0, {.dtype = int8}).dtype(), int8);
+  EXPECT_EQ(full({2}, std::complex<double>(1, 0), {.dtype = uint8}).dtype(), uint8);
+  EXPECT_EQ(full({2}, 0x1p63, {.dtype = uint64}).dtype(), uint64);
+  EXPECT_EQ(full({2}, 2.5, {.dtype = bool_}).dtype(), bool_);
+  const Array i8 = zeros({2}, {.dtype = int8});
+  EXPECT_REFUSED(pad(i8, {{1, 1}}, {.value = 300}), text("pad", "300", "int8"));
+  EXPECT_REFUSED(pad(i8, {{1, 1}}, {.value = 1.5}), text("pad", "1.5", "int8"));
+  EXPECT_REFUSED(pad(zeros({2}), {{1, 1}}, {.value = std::complex<double>(1, 1)}),
+                 text("pad", "(1.0+1.0j)", "float64"));
+  MapOverlapOptions options;
+  options.depth = {1};
+  options.value = 128;
+  EXPECT_REFUSED(map_overlap(
+                     i8, [](const InputBlock&, const OutputBlock&) {}, options),
+                 text("map_overlap", "128", "int8"));
+}
+
+TEST(Creation, ArangeHoldsEveryElement) {
+  const std::uint64_t top = UINT64_MAX;
+  EXPECT_EQ(arange(0, 101, 100, {.dtype = int8}).dtype(), int8);
+  EXPECT_REFUSED(arange(0, 1000, 100, {.dtype = int8}),
+                 "[arange] the dtype must hold every element; got int8 for start 0, step 100; try "
+                 "astype of the result");
+  EXPECT_REFUSED(arange(-1, 3, {.dtype = uint8}),
+                 "[arange] the dtype must hold every element; got uint8 for start -1, step 1; try "
+                 "astype of the result");
+  EXPECT_EQ(arange(top - 3, top).dtype(), uint64);
+  EXPECT_EQ(arange(top - 3, top).shape(), Shape{3});
+  EXPECT_EQ(arange(std::uint64_t{3}).dtype(), int64);
+  EXPECT_REFUSED(arange(-5, top, std::uint64_t{1} << 62),
+                 "[arange] the dtype must hold every element; got uint64 for start -5, step "
+                 "4611686018427387904; try astype of the result");
+  EXPECT_REFUSED(arange(INT64_MIN, INT64_MAX),
+                 "[arange] the length must be a number that fits 63 bits; got start "
+                 "-9223372036854775808, stop 9223372036854775807, step 1");
+  EXPECT_REFUSED(linspace(-1e308, 1e308, 3),
+                 "[linspace] the distance between the bounds must be finite; got -1e+308 and "
+                 "1e+308; try a multiple of a narrower range");
+}
+
+TEST(Creation, ParametersOfDrawsAreFinite) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  EXPECT_REFUSED(random::uniform({3}, {.low = -1e308, .high = 1e308}),
+                 "[uniform] the distance between the bounds must be finite; got low -1e+308 and "
+                 "high 1e+308; try a multiple of a narrower range");
+  EXPECT_REFUSED(random::normal({3}, {.loc = infinity}), "[normal] loc must be finite; got inf");
+  EXPECT_REFUSED(random::normal({3}, {.loc = -std::numeric_limits<double>::quiet_NaN()}),
+                 "[normal] loc must be finite; got -nan");
 }
 
 TEST(Creation, LinspaceEndsExactly) {

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -71,6 +72,101 @@ TEST(EngineRegression, RunningValuesSkipOnlyElements) {
   EXPECT_EQ(sum(abs(cumulative_prod(zeroed))).item<double>(), 0.0);
   EXPECT_EQ(bits_of(cumulative_prod(random::uniform({3000}, {.chunks = {7}, .seed = 1})).compute()),
             bits_of(cumulative_prod(random::uniform({3000}, {.seed = 1})).compute()));
+}
+
+TEST(EngineRegression, RangesReachTheEndsOfTheirDtypes) {
+  const std::uint64_t half = std::uint64_t{1} << 63;
+  const HostArray across = arange(half - 2, half + 2, {.chunks = {3}}).compute();
+  for (std::uint64_t i = 0; i < 4; ++i) EXPECT_EQ(across.span<std::uint64_t>()[i], half - 2 + i);
+  const HostArray wide = arange(INT64_MIN, INT64_MAX, INT64_MAX).compute();
+  EXPECT_EQ(wide.span<std::int64_t>()[0], INT64_MIN);
+  EXPECT_EQ(wide.span<std::int64_t>()[1], -1);
+  EXPECT_EQ(wide.span<std::int64_t>()[2], INT64_MAX - 1);
+}
+
+// Squares that overflow make the variance infinite, infinite elements make it NaN, in any chunks.
+TEST(EngineRegression, VarianceOfHugeNumbersIsInfinite) {
+  const double inf = std::numeric_limits<double>::infinity();
+  std::vector<double> many(500, 2.0);
+  many[77] = 1e200;
+  std::vector<double> infinite = many;
+  infinite[200] = -inf;
+  for (const std::vector<double>& x : {std::vector<double>{1e200, -1e200, 3},
+                                       many,
+                                       infinite,
+                                       std::vector<double>{inf, 1, 2},
+                                       {1, 2, -inf}}) {
+    const bool finite = std::all_of(x.begin(), x.end(), [](double v) { return std::isfinite(v); });
+    for (const std::int64_t chunk : {1, 2, 3, 64, 1000}) {
+      const Array a = asarray(x, {.chunks = {chunk}});
+      const Array column = expand_dims(a, 1) + zeros({1, 3});
+      const std::vector<std::int64_t> labels(x.size(), 0);
+      for (const double got :
+           {var(a).item<double>(), nanvar(a).item<double>(), nanstd(a).item<double>(),
+            max(var(column, {.axis = 0})).item<double>(),
+            groupby_reduce(a, labels, "var").item<double>(),
+            groupby_reduce(a, labels, "nanstd").item<double>()}) {
+        EXPECT_TRUE(finite ? got == inf : std::isnan(got))
+            << got << " " << chunk << " " << x.size();
+      }
+    }
+  }
+}
+
+// No group at all, or no element in any of them.
+TEST(EngineRegression, GroupsWithoutElements) {
+  const std::vector<std::int64_t> none{-1, -1, -5};
+  const Array x = reshape(arange(6, {.dtype = float64}), {3, 2});
+  EXPECT_EQ(groupby_reduce(x, none, "mean").compute().shape(), (Shape{0, 2}));
+  EXPECT_EQ(groupby_reduce(x, none, "min", {.group_count = 0}).compute().size(), 0);
+  const HostArray means = groupby_reduce(x, none, "mean", {.group_count = 2}).compute();
+  for (const double mean : means.span<double>()) EXPECT_TRUE(std::isnan(mean));
+  const HostArray empty =
+      groupby_reduce(zeros({0, 2}), std::vector<std::int64_t>{}, "sum", {.group_count = 3})
+          .compute();
+  EXPECT_EQ(empty.shape(), (Shape{3, 2}));
+  for (const double sum : empty.span<double>()) EXPECT_EQ(sum, 0.0);
+  EXPECT_EQ(groupby_reduce(zeros({0, 2}), std::vector<std::int64_t>{}, "count").compute().shape(),
+            (Shape{0, 2}));
+}
+
+// Every depth reads the blocks that its elements come from.
+TEST(EngineRegression, DeepNeighboursComeFromTheirBlocks) {
+  const std::int64_t n = 11;
+  const Array x = (arange(n, {.chunks = {3}, .dtype = float64}) * 1.0).persist();
+  for (const Boundary boundary :
+       {Boundary::kNone, Boundary::kReflect, Boundary::kPeriodic, Boundary::kNearest}) {
+    for (const std::int64_t depth : {1, 2, 4, 11, 25}) {
+      const auto total = [depth](const InputBlock& in, const OutputBlock& out) {
+        for (std::int64_t i = 0; i < out.shape[0]; ++i) {
+          double sum = 0.0;
+          for (std::int64_t d = -depth; d <= depth; ++d) {
+            const std::int64_t at = out.start[0] - in.start[0] + i + d;
+            if (at >= 0 && at < in.shape[0]) sum += in.as<double>()[at * in.strides[0]];
+          }
+          out.as<double>()[i * out.strides[0]] = sum;
+        }
+      };
+      const HostArray got =
+          map_overlap(x, total, {.depth = {depth}, .boundary = {boundary}}).compute();
+      for (std::int64_t i = 0; i < n; ++i) {
+        double want = 0.0;
+        for (std::int64_t p = i - depth; p <= i + depth; ++p) {
+          const std::int64_t around = (p % (2 * n) + 2 * n) % (2 * n);
+          if (p >= 0 && p < n) {
+            want += static_cast<double>(p);
+          } else if (boundary == Boundary::kReflect) {
+            want += static_cast<double>(around < n ? around : 2 * n - 1 - around);
+          } else if (boundary == Boundary::kPeriodic) {
+            want += static_cast<double>(around % n);
+          } else if (boundary == Boundary::kNearest) {
+            want += static_cast<double>(p < 0 ? 0 : n - 1);
+          }
+        }
+        EXPECT_EQ(got.span<double>()[static_cast<std::size_t>(i)], want) << depth << " " << i;
+      }
+    }
+  }
 }
 
 // Sum over a window of `depth` places around each, weighted so that no two of them may be swapped.
