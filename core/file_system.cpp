@@ -16,6 +16,9 @@
 namespace tessera::core {
 namespace {
 
+// As the kernel follows.
+constexpr int kMaxLinks = 40;
+
 const char* hint(int error) {
   switch (error) {
     case ENOENT:
@@ -246,6 +249,26 @@ FileStatus FileSystem::status(const std::string& path, std::string_view where) c
   return *status;
 }
 
+std::string FileSystem::writable_path(const std::string& path, std::string_view where) const {
+  // Asked of the path as given: what a link in /proc names need not have a name of its own.
+  const auto status = find(path, where);
+  if (status && status->is_directory) fail(where, "a file must be writable", path, EISDIR);
+  if (status && !status->is_regular) {
+    throw IoError(text("[", where, "] only an ordinary file may be replaced; got ", path,
+                       ": a device, pipe or socket; try the path of a file"));
+  }
+  std::string target = path;
+  for (int links = 0; links <= kMaxLinks; ++links) {
+    std::string next;
+    const int result = retry_interrupted([&] { return calls_->readlink(target.c_str(), next); });
+    // EINVAL: no link.
+    if (result == -EINVAL || result == -ENOENT || result == -ENOTDIR) return target;
+    if (result < 0) fail(where, "a path must be reachable", target, -result);
+    target = next.starts_with('/') ? next : join(parent_folder(target), next);
+  }
+  fail(where, "a path must be reachable", path, ELOOP);
+}
+
 void FileSystem::rename(const std::string& from, const std::string& to,
                         std::string_view where) const {
   const int result = calls_->rename(from.c_str(), to.c_str());
@@ -368,10 +391,10 @@ std::string parent_folder(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-AtomicFile::AtomicFile(const FileSystem& file_system, std::string final_path,
+AtomicFile::AtomicFile(const FileSystem& file_system, const std::string& final_path,
                        std::string_view where)
     : file_system_(&file_system),
-      final_path_(std::move(final_path)),
+      final_path_(file_system.writable_path(final_path, where)),
       temporary_path_(final_path_ + next_temporary_suffix()),
       where_(where),
       file_(file_system.create(temporary_path_, where)),

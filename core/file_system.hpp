@@ -25,6 +25,7 @@ struct FileStatus {
   std::uint64_t size_bytes = 0;
   std::int64_t mtime_ns = 0;
   bool is_directory = false;
+  bool is_regular = false;  ///< an ordinary file: no folder, device, pipe or socket
   bool operator==(const FileStatus&) const = default;
 };
 
@@ -42,6 +43,7 @@ class SystemCalls {
   virtual int fallocate(int handle, std::int64_t size_bytes) = 0;
   virtual int fstat(int handle, FileStatus& out) = 0;
   virtual int stat(const char* path, FileStatus& out) = 0;
+  virtual int readlink(const char* path, std::string& target) = 0;
   virtual int rename(const char* from, const char* to) = 0;
   virtual int unlink(const char* path) = 0;
   virtual int mkdir(const char* path) = 0;
@@ -109,6 +111,9 @@ class FileSystem {
   FileStatus status(const std::string& path, std::string_view where = "stat") const;
   /// As status(), but nothing where no such path exists.
   std::optional<FileStatus> find(const std::string& path, std::string_view where = "stat") const;
+  /// The path that a file written as `path` gets: what a symbolic link names, else `path` itself.
+  /// \throws IoError when something lies there that is no ordinary file, and so must stay.
+  std::string writable_path(const std::string& path, std::string_view where = "create") const;
   /// Replaces `to` if it exists; atomic within one file system.
   void rename(const std::string& from, const std::string& to,
               std::string_view where = "rename") const;
@@ -143,10 +148,11 @@ std::string parent_folder(const std::string& path);
 
 /// A file written under a temporary name beside its final one. commit() makes it durable and gives
 /// it its name; without it the destructor removes it, so a failed or killed write leaves nothing
-/// under that name.
+/// under that name. A symbolic link stays one: the file it names is replaced. Folders, devices,
+/// pipes and sockets are refused.
 class AtomicFile {
  public:
-  AtomicFile(const FileSystem& file_system, std::string final_path, std::string_view where);
+  AtomicFile(const FileSystem& file_system, const std::string& final_path, std::string_view where);
   AtomicFile(AtomicFile&& other) noexcept;
   AtomicFile& operator=(AtomicFile&&) = delete;
   ~AtomicFile();

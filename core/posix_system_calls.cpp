@@ -1,5 +1,6 @@
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@ void fill(FileStatus& out, const struct stat& from) {
   out.size_bytes = static_cast<std::uint64_t>(from.st_size);
   out.mtime_ns = std::int64_t{from.st_mtim.tv_sec} * 1'000'000'000 + from.st_mtim.tv_nsec;
   out.is_directory = S_ISDIR(from.st_mode);
+  out.is_regular = S_ISREG(from.st_mode);
 }
 
 class PosixCalls final : public SystemCalls {
@@ -47,6 +49,13 @@ class PosixCalls final : public SystemCalls {
     const int result = checked(::stat(path, &status));
     fill(out, status);
     return result;
+  }
+  int readlink(const char* path, std::string& target) override {
+    char name[PATH_MAX];
+    const auto length = checked(::readlink(path, name, sizeof name));
+    if (length < 0) return static_cast<int>(length);
+    target.assign(name, static_cast<std::size_t>(length));
+    return 0;
   }
   int rename(const char* from, const char* to) override { return checked(::rename(from, to)); }
   int unlink(const char* path) override { return checked(::unlink(path)); }

@@ -67,6 +67,10 @@ class FaultyCalls : public SystemCalls {
     const int error = next();
     return error != 0 ? error : real_.stat(path, out);
   }
+  int readlink(const char* path, std::string& target) override {
+    const int error = next();
+    return error != 0 ? error : real_.readlink(path, target);
+  }
   int rename(const char* from, const char* to) override {
     const int error = next();
     return error != 0 ? error : real_.rename(from, to);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -155,6 +156,44 @@ TEST_F(FileSystemTest, AtomicFileAppearsWholeOrNotAtAll) {
   }
   EXPECT_EQ(real_.read_file(path("out")), "new one");
   EXPECT_EQ(file_count(), 1u);
+}
+
+TEST_F(FileSystemTest, AtomicFileWritesThroughLinks) {
+  real_.make_directories(path("data"));
+  real_.create(path("data/file")).pwrite_all("old", 3, 0);
+  ASSERT_EQ(::symlink("data/second", path("first").c_str()), 0);
+  ASSERT_EQ(::symlink("file", path("data/second").c_str()), 0);
+  ASSERT_EQ(::symlink(path("data/new").c_str(), path("dangling").c_str()), 0);
+  for (const char* name : {"first", "dangling"}) {
+    AtomicFile file(real_, path(name), "npy");
+    EXPECT_EQ(parent_folder(file.temporary_path()), path("data"));
+    file.file().pwrite_all(name, 5, 0);
+    file.commit();
+    EXPECT_TRUE(std::filesystem::is_symlink(path(name)));
+  }
+  EXPECT_TRUE(std::filesystem::is_symlink(path("data/second")));
+  EXPECT_EQ(real_.read_file(path("data/file")), "first");
+  EXPECT_EQ(real_.read_file(path("data/new")), "dangl");
+  ASSERT_EQ(::symlink("b", path("a").c_str()), 0);
+  ASSERT_EQ(::symlink("a", path("b").c_str()), 0);
+  EXPECT_NE(io_error([&] {
+              AtomicFile(real_, path("a"), "npy");
+            }).find("Too many levels of symbolic links"),
+            std::string::npos);
+}
+
+TEST_F(FileSystemTest, AtomicFileLeavesSpecialFilesAlone) {
+  ASSERT_EQ(::mkfifo(path("pipe").c_str(), 0600), 0);
+  ASSERT_EQ(::symlink("pipe", path("link").c_str()), 0);
+  for (const char* name : {"pipe", "link"}) {
+    EXPECT_EQ(io_error([&] { AtomicFile(real_, path(name), "png"); }),
+              "[png] only an ordinary file may be replaced; got " + path(name) +
+                  ": a device, pipe or socket; try the path of a file");
+  }
+  EXPECT_TRUE(std::filesystem::is_fifo(path("pipe")));
+  EXPECT_NE(io_error([&] { AtomicFile(real_, folder_, "png"); }).find("Is a directory"),
+            std::string::npos);
+  EXPECT_EQ(file_count(), 2u);
 }
 
 // Every call of a write and a read fails once, and again for good: the error names the file, and

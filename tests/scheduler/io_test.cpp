@@ -1,13 +1,16 @@
 #include "tessera/io.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <random>
 
+#include "core/trace.hpp"
 #include "io/netcdf/netcdf_library.hpp"
 #include "io/netcdf/netcdf_writer.hpp"
 #include "tessera/tessera.hpp"
@@ -228,6 +231,28 @@ TEST_F(IoTest, AFailedSaveLeavesNoFile) {
   EXPECT_TRUE(std::filesystem::is_empty(folder_));
   EXPECT_NE(message_of([&] { save_npy(bad, path("no/folder/x.npy")); }).find("no/folder"),
             std::string::npos);
+}
+
+TEST_F(IoTest, WritersKeepLinksAndRefuseSpecialFiles) {
+  const Array x = eye(4);
+  ASSERT_EQ(mkfifo(path("pipe").c_str(), 0600), 0);
+  const std::vector<std::function<void(const std::string&)>> writers{
+      [&](const std::string& file) { save_npy(x, file); },
+      [&](const std::string& file) { save_png(x, file); },
+      [](const std::string& file) { core::Trace(file).close(); }};
+  for (std::size_t i = 0; i < writers.size(); ++i) {
+    const std::string target = path("target" + std::to_string(i));
+    std::ofstream(target) << "old";
+    std::filesystem::create_symlink(target, path("link" + std::to_string(i)));
+    writers[i](path("link" + std::to_string(i)));
+    EXPECT_TRUE(std::filesystem::is_symlink(path("link" + std::to_string(i))));
+    EXPECT_GT(std::filesystem::file_size(target), 20u);
+    EXPECT_NE(message_of([&] {
+                writers[i](path("pipe"));
+              }).find("only an ordinary file may be replaced; got " + path("pipe")),
+              std::string::npos);
+    EXPECT_TRUE(std::filesystem::is_fifo(path("pipe")));
+  }
 }
 
 TEST_F(IoTest, PngNeedsARealMatrix) {
