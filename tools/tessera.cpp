@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <exception>
 #include <iostream>
 
@@ -6,11 +7,12 @@
 #include "tools/demo/demo.hpp"
 #include "tools/info.hpp"
 
-int main(int argc, char** argv) {
+namespace {
+
+int run(int argc, char** argv) {
   CLI::App app{"Chunked arrays larger than memory, evaluated lazily."};
   app.name("tessera");
   app.set_version_flag("--version", "tessera " TESSERA_VERSION_STRING);
-  app.require_subcommand(1);
 
   const CLI::App* info = app.add_subcommand(
       "info", "Print devices, memory budgets, numeric profile, features and configuration");
@@ -27,6 +29,10 @@ int main(int argc, char** argv) {
   demo->add_flag("--quick", options.quick, "Sizes that take about a second each");
 
   CLI11_PARSE(app, argc, argv);
+  if (app.get_subcommands().empty()) {
+    std::cerr << app.help();
+    return 1;
+  }
   try {
     if (info->parsed()) return tessera::print_info(std::cout);
     return tessera::demo::run(options);
@@ -34,4 +40,14 @@ int main(int argc, char** argv) {
     std::cerr << "tessera: " << error.what() << '\n';
     return 1;
   }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int code = run(argc, argv);
+  std::cout.flush();
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout.good()) return code;
+  std::cerr << "tessera: standard output did not take everything that was printed\n";
+  return 1;
 }

@@ -4,6 +4,7 @@
 #include <iostream>
 #include <limits>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "core/file_system.hpp"
@@ -168,7 +169,7 @@ void draw(Array map, const VariableInfo& info, const std::string& title, const s
 
 }  // namespace
 
-void run_pile(const Options& options, Report& report) {
+Pile find_pile(const Options& options) {
   std::string path = options.path;
   if (path.empty()) {
     path = options.output + "/ocean";
@@ -176,12 +177,19 @@ void run_pile(const Options& options, Report& report) {
     std::fflush(stdout);
     write_synthetic_ocean(path);
   }
-  const std::string variable = options.variable.empty() ? largest_variable(path) : options.variable;
-  const VariableInfo info = describe(path, variable);
-  const std::vector<std::int64_t> labels = months_of(info);
+  VariableInfo info =
+      describe(path, options.variable.empty() ? largest_variable(path) : options.variable);
+  std::vector<std::int64_t> months = months_of(info);
+  return {std::move(path), std::move(info), std::move(months)};
+}
+
+void run_pile(const Options& options, const Pile& pile, Report& report) {
+  const VariableInfo& info = pile.info;
+  const std::string& variable = info.name;
+  const std::vector<std::int64_t>& labels = pile.months;
   const int axis = info.time_axis;
-  const Array x = open(path, variable);
-  std::cout << variable << " of " << path << ": " << x << std::endl;
+  const Array x = open(pile.path, variable);
+  std::cout << variable << " of " << pile.path << ": " << x << std::endl;
 
   std::vector<std::int64_t> sorted = labels;
   std::sort(sorted.begin(), sorted.end());
@@ -226,9 +234,13 @@ void run_pile(const Options& options, Report& report) {
 
   std::string label = info.long_name.empty() ? variable : info.long_name;
   std::replace(label.begin(), label.end(), '_', ' ');
-  draw(kept[0], info, label + ": time mean", options.output + "/time_mean.png");
-  draw(kept[2], info, label + ": spread about the monthly mean",
-       options.output + "/anomaly_spread.png");
+  if (kept[0].ndim() > 0) {
+    draw(kept[0], info, label + ": time mean", options.output + "/time_mean.png");
+    draw(kept[2], info, label + ": spread about the monthly mean",
+         options.output + "/anomaly_spread.png");
+  } else {
+    std::printf("no pictures: %s has no axis besides time\n", variable.c_str());
+  }
   save_npy(kept[0], options.output + "/time_mean.npy");
   save_npy(kept[1], options.output + "/monthly_mean.npy");
   save_npy(kept[2], options.output + "/anomaly_spread.npy");
