@@ -19,6 +19,12 @@ namespace {
 // Undecoded values held by a thread at a time, unless a single chunk of the file is larger.
 constexpr std::size_t kRawBytes = std::size_t{4} << 20;
 
+std::string files_of(const NetcdfPile& pile) {
+  const auto& paths = pile.paths();
+  return core::text(paths.front(),
+                    paths.size() > 1 ? core::text(" and ", paths.size() - 1, " more") : "");
+}
+
 class PileReader final : public core::RegionReader {
  public:
   PileReader(NetcdfPile pile, CfDecode plan) : pile_(std::move(pile)), plan_(std::move(plan)) {}
@@ -50,11 +56,7 @@ class PileReader final : public core::RegionReader {
     }
   }
 
-  std::string describe() const override {
-    const auto& paths = pile_.paths();
-    return core::text(pile_.variable().name, " of ", paths.front(),
-                      paths.size() > 1 ? core::text(" and ", paths.size() - 1, " more") : "");
-  }
+  std::string describe() const override { return pile_.variable().name + " of " + files_of(pile_); }
 
  private:
   void read_part(const Shape& start, const Shape& count, std::byte* out) const {
@@ -96,12 +98,12 @@ class NpyRegionWriter final : public RegionWriter {
   NpyWriter writer_;
 };
 
-VariableInfo describe_variable(const NetcdfVariable& variable) {
+VariableInfo describe_variable(const NetcdfVariable& variable, DType decoded) {
   VariableInfo info;
   info.name = variable.name;
   info.dimensions = variable.dimensions;
   info.shape = variable.shape;
-  info.dtype = cf_decode_plan(variable).decoded;
+  info.dtype = decoded;
   info.units = variable.text("units");
   info.long_name = variable.text("long_name");
   info.standard_name = variable.text("standard_name");
@@ -121,13 +123,25 @@ std::vector<Date> decode_dates(const std::string& units, const std::string& cale
   return dates;
 }
 
+// Data can be read without their dates: what is wrong with these is told to whoever asks for them.
+void add_dates(const PileCoordinate& found, const std::string& files, Coordinate& coordinate) {
+  try {
+    coordinate.dates = decode_dates(coordinate.units, found.text("calendar"), coordinate.values);
+  } catch (const InvalidArgument& error) {
+    coordinate.dates_problem =
+        core::text("[netcdf] times must be dates of their calendar; got coordinate \"", found.name,
+                   "\" of ", files, ": ", error.what());
+  }
+}
+
 void add_coordinates(const NetcdfPile& pile, VariableInfo& info) {
   for (std::size_t axis = 0; axis < info.dimensions.size(); ++axis) {
     const PileCoordinate* found = pile.coordinate_of(info.dimensions[axis]);
     if (found == nullptr) continue;
-    Coordinate coordinate{found->name, found->dimension, found->text("units"), found->values, {}};
+    Coordinate coordinate{found->name, found->dimension, found->text("units"), found->values, {},
+                          {}};
     if (CfTime::is_time_units(coordinate.units)) {
-      coordinate.dates = decode_dates(coordinate.units, found->text("calendar"), coordinate.values);
+      add_dates(*found, files_of(pile), coordinate);
       if (info.time_axis < 0) info.time_axis = static_cast<int>(axis);
     }
     info.coordinates.push_back(std::move(coordinate));
@@ -149,6 +163,15 @@ int time_axis_of(const NetcdfFile& file, const NetcdfVariable& variable) {
   return -1;
 }
 
+// A variable that cannot be decoded is listed all the same; opening it says what is wrong.
+DType listed_dtype(const NetcdfVariable& variable) {
+  try {
+    return cf_decode_plan(variable).decoded;
+  } catch (const IoError&) {
+    return *variable.dtype;
+  }
+}
+
 HeatmapAxis heatmap_axis(const PlotAxis& axis) {
   return {axis.name, axis.units, axis.values, axis.downward};
 }
@@ -160,12 +183,12 @@ Source open_netcdf(const std::string& path, const std::string& variable,
   NetcdfPile pile =
       NetcdfPile::open(core::posix_file_system(), path, variable, {.concat_dimension = dimension});
   Source source;
-  source.info = describe_variable(pile.variable());
+  CfDecode plan = cf_decode_plan(pile.variable());
+  source.info = describe_variable(pile.variable(), plan.decoded);
   add_coordinates(pile, source.info);
   source.stored_chunks = pile.variable().chunk_shape;
   source.joined_axis = pile.concat_axis();
   source.file_extents = pile.extents();
-  CfDecode plan = cf_decode_plan(pile.variable());
   source.reader = std::make_shared<PileReader>(std::move(pile), std::move(plan));
   return source;
 }
@@ -178,7 +201,7 @@ std::vector<VariableInfo> list_netcdf(const std::string& path) {
   for (const std::string& name : file.variable_names()) {
     const NetcdfVariable& variable = file.variable(name);
     if (!variable.dtype) continue;
-    out.push_back(describe_variable(variable));
+    out.push_back(describe_variable(variable, listed_dtype(variable)));
     out.back().time_axis = time_axis_of(file, variable);
   }
   return out;

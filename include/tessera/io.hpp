@@ -32,6 +32,7 @@ struct Coordinate {
   std::string units;           ///< empty when the file gives none
   std::vector<double> values;  ///< as they stand in the file
   std::vector<Date> dates;     ///< of the values where the units are "<unit> since <date>"
+  std::string dates_problem;   ///< why such values have no dates: an error's text; empty: they have
 };
 
 /// What a NetCDF variable is.
@@ -44,7 +45,7 @@ struct VariableInfo {
   std::string long_name;
   std::string standard_name;
   std::vector<Coordinate> coordinates;  ///< of the dimensions that have one, in their order
-  int time_axis = -1;                   ///< the axis whose coordinate has dates; -1: none
+  int time_axis = -1;                   ///< the axis with units "<unit> since <date>"; -1: none
 };
 
 struct OpenOptions {

@@ -28,11 +28,11 @@ DType other_signedness(DType dtype, bool to_unsigned) {
 
 double single_number(const NetcdfVariable& variable, const NetcdfAttribute& attribute) {
   if (attribute.size() != 1) {
-    throw InvalidArgument(core::text("[netcdf] ", attribute.name,
-                                     " of a variable must be one number; got ",
-                                     attribute.is_text() ? "\"" + attribute.as_text() + "\""
-                                                         : core::text(attribute.size(), " of them"),
-                                     " for \"", variable.name, "\"; try correcting the attribute"));
+    throw IoError(core::text("[netcdf] ", attribute.name, " of a variable must be one number; got ",
+                             attribute.is_text() ? "\"" + attribute.as_text() + "\""
+                                                 : core::text(attribute.size(), " of them"),
+                             " for \"", variable.name, "\" of ", variable.path,
+                             "; try correcting the attribute"));
   }
   return attribute.at(0).to<double>();
 }
@@ -112,7 +112,15 @@ Stored encode_value(const CfDecode& plan, double value) {
   }
 }
 
+bool same_number(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); }
+
 }  // namespace
+
+bool CfDecode::operator==(const CfDecode& other) const {
+  return stored == other.stored && decoded == other.decoded && fill_values == other.fill_values &&
+         has_scale == other.has_scale && has_offset == other.has_offset &&
+         same_number(scale_factor, other.scale_factor) && same_number(add_offset, other.add_offset);
+}
 
 CfDecode cf_decode_plan(const NetcdfVariable& variable) {
   if (!variable.dtype) {

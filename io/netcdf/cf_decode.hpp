@@ -30,12 +30,14 @@ struct CfDecode {
 
   /// Whether decoding changes nothing.
   bool is_identity() const noexcept { return fill_values.empty() && !has_scale && !has_offset; }
-  bool operator==(const CfDecode&) const = default;
+  /// Whether both decode alike; a scale of NaN is like another one.
+  bool operator==(const CfDecode& other) const;
 };
 
 /// The plan for a variable from `_FillValue`, `missing_value`, `scale_factor`, `add_offset`,
 /// `_Unsigned`. A fill value that the stored dtype cannot hold never occurs and is left out.
-/// \throws InvalidArgument when the variable holds no numbers or an attribute is no single number.
+/// \throws InvalidArgument when the variable holds no numbers. \throws IoError naming the file when
+/// an attribute is no single number.
 CfDecode cf_decode_plan(const NetcdfVariable& variable);
 
 /// Decodes `count` values; `out` holds values of `plan.decoded` and may not overlap `in`.

@@ -168,6 +168,8 @@ bool CfTime::is_time_units(std::string_view units) noexcept {
   return find_since(units) != std::string_view::npos;
 }
 
+bool CfTime::is_time(double value) noexcept { return std::fabs(value) < 9e18; }
+
 CfTime CfTime::parse(std::string_view units, std::string_view calendar) {
   CfTime time;
   time.calendar_ = calendar_from_name(calendar);
@@ -214,7 +216,7 @@ CfDate CfTime::date_at(std::int64_t whole_units, std::int64_t nanoseconds) const
 CfDate CfTime::decode(std::int64_t value) const { return date_at(value, 0); }
 
 CfDate CfTime::decode(double value) const {
-  if (!(std::fabs(value) < 9e18)) {
+  if (!is_time(value)) {
     throw InvalidArgument(core::text("[cf_time] a time must be a finite number; got ", value,
                                      "; try removing missing values from the coordinate"));
   }

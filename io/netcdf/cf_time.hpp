@@ -60,6 +60,9 @@ class CfTime {
   /// Whether a units attribute reads "<unit> since <date>".
   static bool is_time_units(std::string_view units) noexcept;
 
+  /// Whether a value can be a time: fill values and NaN cannot.
+  static bool is_time(double value) noexcept;
+
   Calendar calendar() const noexcept { return calendar_; }
   /// The date of a value, rounded to the microsecond, and to the second where the double cannot
   /// tell the two apart. \throws InvalidArgument when it is not finite.

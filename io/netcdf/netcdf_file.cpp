@@ -155,6 +155,7 @@ const NetcdfVariable& NetcdfFile::State::load_variable(int index) const {
     if (info->chunked)
       variable.chunk_shape.push_back(static_cast<std::int64_t>(info->chunks[axis]));
   }
+  variable.path = path;
   variable.attributes = load_attributes(index, info->attributes);
   return variables.emplace(index, std::move(variable)).first->second;
 }

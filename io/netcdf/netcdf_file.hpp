@@ -60,6 +60,8 @@ struct NetcdfVariable {
   /// Extents of a chunk in the file; empty when the variable is not chunked.
   Shape chunk_shape;
   std::vector<NetcdfAttribute> attributes;
+  /// The file it was read from.
+  std::string path;
 
   /// The attribute of that name, or null.
   const NetcdfAttribute* find(std::string_view attribute) const noexcept;

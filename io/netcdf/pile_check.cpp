@@ -30,13 +30,19 @@ std::string group_of(const std::string& name) {
   return slash == std::string::npos ? "" : name.substr(0, slash + 1);
 }
 
-/// Values in `units` of `calendar` as values in `wanted_units`.
+/// Whether two names mean one calendar. Unknown ones do when they are spelt alike.
+bool same_calendar(const std::string& a, const std::string& b) {
+  return a == b || calendar_from_name(a) == calendar_from_name(b);
+}
+
+/// Values in `units` of `calendar` as values in `wanted_units`; what is no time becomes NaN.
 void convert_times(std::vector<double>& values, const std::string& units,
                    const std::string& wanted_units, const std::string& calendar) {
   const CfTime from = CfTime::parse(units, calendar);
   const CfTime to = CfTime::parse(wanted_units, calendar);
   for (double& value : values) {
-    if (!std::isnan(value)) value = to.encode(from.decode(value));
+    value = CfTime::is_time(value) ? to.encode(from.decode(value))
+                                   : std::numeric_limits<double>::quiet_NaN();
   }
 }
 
@@ -189,8 +195,7 @@ std::string PileCheck::compare_coordinate(const NetcdfFile& file, const PileCoor
   const std::string calendar = info.text("calendar");
   const std::string wanted_calendar = mine.text("calendar");
   if (CfTime::is_time_units(wanted) && CfTime::is_time_units(units)) {
-    if (calendar != wanted_calendar &&
-        calendar_from_name(calendar) != calendar_from_name(wanted_calendar)) {
+    if (!same_calendar(calendar, wanted_calendar)) {
       return core::text("calendar \"", calendar, "\" of ", mine.name, ", not \"", wanted_calendar,
                         "\"");
     }
@@ -236,8 +241,9 @@ void PileCheck::order_by_time() {
   const auto span = [chosen](const PileMember& member) {
     Span result;
     for (const double value : member.values[chosen]) {
-      result.low = std::fmin(result.low, value);
-      result.high = std::fmax(result.high, value);
+      if (!CfTime::is_time(value)) continue;
+      result.low = std::min(result.low, value);
+      result.high = std::max(result.high, value);
     }
     return result;
   };

@@ -13,6 +13,7 @@ NetcdfVariable variable(DType dtype, std::vector<NetcdfAttribute> attributes = {
   result.dtype = dtype;
   result.type_name = name(dtype);
   result.attributes = std::move(attributes);
+  result.path = "a.nc";
   return result;
 }
 
@@ -161,11 +162,18 @@ TEST(CfDecode, RejectsWhatIsNoNumber) {
       error_text<InvalidArgument>([&] { cf_decode_plan(text); }),
       "[netcdf] a variable must hold numbers; got \"v\", which holds char; try another variable");
   EXPECT_EQ(
-      error_text<InvalidArgument>([&] {
+      error_text<IoError>([&] {
         cf_decode_plan(variable(DType::kInt16, {NetcdfAttribute::text("scale_factor", "0.1")}));
       }),
-      "[netcdf] scale_factor of a variable must be one number; got \"0.1\" for \"v\"; try "
+      "[netcdf] scale_factor of a variable must be one number; got \"0.1\" for \"v\" of a.nc; try "
       "correcting the attribute");
+  EXPECT_NE(error_text<IoError>([&] {
+              cf_decode_plan(variable(DType::kInt16, {NetcdfAttribute::text("add_offset", "")}));
+            }).find("[netcdf] add_offset of a variable must be one number; got \"\" for"),
+            std::string::npos);
+  const auto scaled_by_nan =
+      variable(DType::kInt16, {number("scale_factor", DType::kFloat64, std::nan(""))});
+  EXPECT_TRUE(cf_decode_plan(scaled_by_nan) == cf_decode_plan(scaled_by_nan));
 }
 
 }  // namespace

@@ -222,6 +222,47 @@ TEST_F(Pile, NamesEveryFileThatDoesNotAgree) {
             (Shape{3, 3, 4}));
 }
 
+TEST_F(Pile, TimesThatAreNoDatesDoNotKeepDataFromBeingRead) {
+  const double nan = std::nan("");
+  const std::vector<Member> odd{{.times = {0, 1}, .units = "months since 2000-01-01"},
+                                {.times = {0, 1}, .units = "years since 1999-01-01"},
+                                {.times = {0, 1}, .units = "days since 0000-00-00"},
+                                {.times = {0, 1}, .calendar = "martian"}};
+  for (const Member& member : odd) {
+    write("a.nc", member);
+    Member later = member;
+    later.times = {2, 3};
+    write("b.nc", later);
+    const NetcdfPile pile = NetcdfPile::open(fs_, folder_, "t");
+    EXPECT_EQ(pile.coordinate("time")->values, (std::vector<double>{0, 1, 2, 3}));
+    expect_values(pile, {0, 0, 0}, {4, 3, 4});
+  }
+  // A fill value among the times neither orders files nor makes them overlap.
+  for (const double missing : {nan, 1e30}) {
+    write("a.nc", {.times = {missing, 4}});
+    write("b.nc", {.times = {0, missing, 1}});
+    write("c.nc", {.times = {7 * 24.0, missing}, .units = "hours since 2000-01-01"});
+    const NetcdfPile pile = NetcdfPile::open(fs_, folder_, "t");
+    EXPECT_TRUE(pile.paths()[0].ends_with("b.nc"));
+    const std::vector<double>& times = pile.coordinate("time")->values;
+    EXPECT_EQ(times[2], 1.0);
+    EXPECT_EQ(times[4], 4.0);
+    EXPECT_EQ(times[5], 7.0);
+    EXPECT_TRUE(std::isnan(times[6]));
+  }
+}
+
+TEST_F(Pile, AScaleThatIsNotANumberDisagreesOnlyWithOthers) {
+  const double nan = std::nan("");
+  write("a.nc", {.times = {0}});
+  write("b.nc", {.times = {1}, .scale = nan});
+  EXPECT_NE(open_error("*.nc").find("1 of 2 that do not agree with " + path("a.nc")),
+            std::string::npos);
+  EXPECT_EQ(NetcdfPile::open(fs_, path("b.nc"), "t").shape(), (Shape{1, 3, 4}));
+  write("a.nc", {.times = {0}, .scale = nan});
+  EXPECT_EQ(NetcdfPile::open(fs_, path("*.nc"), "t").shape(), (Shape{2, 3, 4}));
+}
+
 TEST_F(Pile, RefusesOverlapsAndEmptyMatches) {
   write("a.nc", {.times = {0, 1}});
   write("b.nc", {.times = {1, 2}});

@@ -49,16 +49,20 @@ std::int16_t stored(int f, int t, int i, int j) {
 }
 
 // Four steps a file of (time, y, x) = (., 5, 6), packed by 0.5; times are months from 2001-01.
-void write_file(const std::string& path, int f) {
+void write_file(const std::string& path, int f, const std::string& time_units = {},
+                const std::string& scale = {}) {
   using io::NetcdfAttribute;
   io::NetcdfWriter writer = io::NetcdfWriter::create(core::posix_file_system(), path);
   writer.add_dimension("time", 0, true);
   writer.add_dimension("y", 5);
   writer.add_dimension("x", 6);
-  writer.add_variable({.name = "time",
-                       .dimensions = {"time"},
-                       .attributes = {NetcdfAttribute::text("units", "days since 2001-01-16"),
-                                      NetcdfAttribute::text("calendar", "360_day")}});
+  writer.add_variable(
+      {.name = "time",
+       .dimensions = {"time"},
+       .attributes = {
+           NetcdfAttribute::text("units",
+                                 time_units.empty() ? "days since 2001-01-16" : time_units),
+           NetcdfAttribute::text("calendar", time_units.empty() ? "360_day" : "standard")}});
   writer.add_variable({.name = "y",
                        .dimensions = {"y"},
                        .attributes = {NetcdfAttribute::text("units", "degrees_north")}});
@@ -71,7 +75,8 @@ void write_file(const std::string& path, int f) {
        .fill_value = Scalar(kFill),
        .attributes = {NetcdfAttribute::text("units", "K"),
                       NetcdfAttribute::text("long_name", "a field"),
-                      NetcdfAttribute::number("scale_factor", DType::kFloat64, 0.5)}});
+                      scale.empty() ? NetcdfAttribute::number("scale_factor", DType::kFloat64, 0.5)
+                                    : NetcdfAttribute::text("scale_factor", scale)}});
   std::vector<double> times, rows{-2, -1, 0, 1, 2};
   std::vector<std::int16_t> values;
   for (int t = 0; t < 4; ++t) {
@@ -150,6 +155,31 @@ TEST_F(PileTest, DescribesDimensionsCoordinatesAndDates) {
   EXPECT_EQ(info.coordinates[0].dates[11].text, "2001-12-16 00:00:00");
   EXPECT_EQ(info.coordinates[1].values, (std::vector<double>{-2, -1, 0, 1, 2}));
   EXPECT_EQ(info.coordinates[1].units, "degrees_north");
+}
+
+TEST_F(PileTest, TimesThatAreNoDatesAreKeptAsNumbers) {
+  std::filesystem::remove(path("t10.nc"));
+  write_file(path("t10.nc"), 1, "months since 2001-01-01");
+  const VariableInfo info = describe(path("t10.nc"), "t");
+  EXPECT_EQ(info.time_axis, 0);
+  EXPECT_TRUE(info.coordinates[0].dates.empty());
+  EXPECT_EQ(info.coordinates[0].values, (std::vector<double>{120, 150, 180, 210}));
+  EXPECT_EQ(info.coordinates[0].dates_problem,
+            "[netcdf] times must be dates of their calendar; got coordinate \"time\" of " +
+                path("t10.nc") +
+                ": [cf_time] a time unit must have one length in its calendar; got \"months\" in "
+                "standard; try days, hours, minutes or seconds");
+  EXPECT_EQ(describe(path("t9.nc"), "t").coordinates[0].dates_problem, "");
+  EXPECT_EQ(nansum(open(path("t10.nc"), "t")).compute().shape(), Shape{});
+}
+
+TEST_F(PileTest, ABadAttributeIsAnErrorOfItsVariableOnly) {
+  write_file(path("t9.nc"), 0, "days since 2001-01-16", "half");
+  EXPECT_EQ(message_of([&] { open(path("t9.nc"), "t"); }),
+            "[netcdf] scale_factor of a variable must be one number; got \"half\" for \"t\" of " +
+                path("t9.nc") + "; try correcting the attribute");
+  EXPECT_EQ(open(path("t9.nc"), "y").shape(), Shape{5});
+  EXPECT_EQ(list_variables(path("t9.nc"))[2].dtype, int16);
 }
 
 TEST_F(PileTest, ListsVariablesOfTheFirstFile) {

@@ -45,8 +45,8 @@ std::string largest_variable(const std::string& path) {
 
 std::vector<std::int64_t> months_of(const VariableInfo& info) {
   for (const Coordinate& coordinate : info.coordinates) {
-    if (coordinate.dates.empty() || coordinate.dimension != info.dimensions[at(info.time_axis)])
-      continue;
+    if (info.time_axis < 0 || coordinate.dimension != info.dimensions[at(info.time_axis)]) continue;
+    if (!coordinate.dates_problem.empty()) throw IoError(coordinate.dates_problem);
     std::vector<std::int64_t> labels;
     for (const Date& date : coordinate.dates) labels.push_back(date.month - 1);
     return labels;
