@@ -9,6 +9,7 @@
 
 #include "core/text.hpp"
 #include "io/netcdf/classic_layout.hpp"
+#include "io/netcdf/global_heap.hpp"
 #include "io/netcdf/netcdf_library.hpp"
 #include "io/netcdf/netcdf_types.hpp"
 #include "io/region.hpp"
@@ -273,6 +274,7 @@ NetcdfFile NetcdfFile::open(const core::FileSystem& file_system, const std::stri
   state->status = state->file.status();
   // The library takes a classic header that is cut off for a shorter one.
   classic_layout(state->file, "");
+  check_global_heaps(state->file);
   tessera_netcdf_error error{};
   const char* rule = "a NetCDF file must be readable";
   tessera_netcdf_file* handle = nullptr;

@@ -1,6 +1,7 @@
 #include <thread>
 
 #include "io/netcdf/chunk_decode.hpp"
+#include "io/netcdf/global_heap.hpp"
 #include "tests/core/faulty_file_system.hpp"
 #include "tests/io/netcdf_fixture.hpp"
 
@@ -64,6 +65,68 @@ TEST_F(NetcdfFault, DamagedChunksAreFound) {
       EXPECT_EQ(
           text.rfind("[netcdf] a chunk must be intact; got " + path("bad.nc") + ": chunk (", 0), 0u)
           << text;
+    }
+  }
+}
+
+// HDF5 1.10 crashes or loops for ever over most of these.
+TEST_F(NetcdfFault, DamagedHeapsAreFoundBeforeTheLibraryOpensThem) {
+  write_variable(fs_, path("a.nc"), {3, 4, 5}, {}, sample_values(DType::kFloat64, 60, 1));
+  const std::string whole = fs_.read_file(path("a.nc"));
+  const std::string signature("GCOL\x01\0\0\0", 8);
+  const std::size_t heap = whole.find(signature);
+  ASSERT_NE(heap, std::string::npos);
+  EXPECT_EQ(whole.find(signature, heap + 1), std::string::npos);
+  const auto size_at = [&whole](std::size_t place) {
+    std::uint64_t size = 0;
+    std::memcpy(&size, whole.data() + place + 8, 8);
+    return size;
+  };
+  const std::size_t end = heap + size_at(heap);
+  std::size_t objects = 0;
+  for (std::size_t place = heap; place + 16 <= end; ++objects) {
+    const std::uint64_t size = size_at(place);
+    const bool free = place > heap && whole[place] == 0 && whole[place + 1] == 0;
+    for (const std::uint64_t wrong :
+         {std::uint64_t{end - place + 1}, std::uint64_t{1} << 40, UINT64_MAX - 3}) {
+      std::string damaged = whole;
+      std::memcpy(damaged.data() + place + 8, &wrong, 8);
+      // The heap itself may be longer, but not than the file.
+      if (place == heap && wrong <= whole.size() - heap) continue;
+      write_bytes(path("bad.nc"), damaged);
+      EXPECT_EQ(error_text<IoError>([&] { NetcdfFile::open(fs_, path("bad.nc")); }),
+                "[netcdf] the heaps of a file must be intact; got " + path("bad.nc") +
+                    ": in the heap at byte " + std::to_string(heap) + " of " +
+                    std::to_string(whole.size()) + ", byte " + std::to_string(place) +
+                    " begins something of " + std::to_string(wrong) +
+                    " bytes; try copying the file again");
+    }
+    if (free) {
+      std::string damaged = whole;
+      std::memset(damaged.data() + place + 8, 0, 8);
+      write_bytes(path("bad.nc"), damaged);
+      EXPECT_NE(error_text<IoError>([&] { NetcdfFile::open(fs_, path("bad.nc")); }), "no error");
+    }
+    place += place == heap ? 16 : free ? size : 16 + (size + 7) / 8 * 8;
+  }
+  EXPECT_GT(objects, 3u);
+}
+
+TEST_F(NetcdfFault, HeapsAreFoundAtBothEndsOfAFile) {
+  const std::string head("\x89HDF\r\n\x1a\n\x02\x08\x08\0\0\0\0\0", 16);
+  const std::string bad = std::string("GCOL\x01\0\0\0", 8) + std::string(8, '\xff');
+  constexpr std::size_t kWindow = 256 * 1024;
+  for (const std::size_t size : {kWindow / 2, kWindow + 5, 2 * kWindow, 3 * kWindow}) {
+    for (const std::size_t place :
+         {std::size_t{16}, kWindow / 3, kWindow - 17, kWindow - 3, size - kWindow / 4, size - 16}) {
+      if (place + bad.size() > size) continue;
+      std::string bytes = head + std::string(size - head.size(), 'G');
+      bytes.replace(place, bad.size(), bad);
+      write_bytes(path("a.nc"), bytes);
+      const std::string text =
+          error_text<IoError>([&] { check_global_heaps(fs_.open(path("a.nc"), "netcdf")); });
+      const bool looked_at = place + 8 <= kWindow || place + 8 + kWindow > size;
+      EXPECT_EQ(text != "no error", looked_at) << size << ' ' << place << ' ' << text;
     }
   }
 }
