@@ -83,6 +83,12 @@ RunReport report_of(const scheduler::RunCounters& c, double seconds) {
   return out;
 }
 
+std::string device_names(const device::HostDevices& devices) {
+  const std::string first = device::to_string(devices.devices().front().id);
+  if (devices.devices().size() == 1) return first;
+  return core::text(first, " to ", device::to_string(devices.devices().back().id));
+}
+
 thread_local Session* current_session = nullptr;
 
 }  // namespace
@@ -96,13 +102,36 @@ struct Session::Impl {
     if (!env.trace.empty()) trace = std::make_unique<core::Trace>(env.trace);
   }
 
-  std::unique_lock<std::mutex> lock() const {
-    if (scheduler::inside_task_on(*devices)) {
-      throw Error(
-          "[session] a task cannot ask the session that runs it; got a call from inside a task; try "
-          "passing what it needs as an argument");
+  ~Impl() {
+    if (trace == nullptr) return;
+    try {
+      trace->close();
+    } catch (const Error& e) {
+      core::log(core::LogLevel::kError, e.what());
     }
+  }
+
+  void refuse_inside_run() const {
+    if (!scheduler::inside_run_on(*devices)) return;
+    throw Error(
+        "[session] a task or progress callback cannot ask the session that runs it; got a call from "
+        "inside one; try passing what it needs as an argument");
+  }
+
+  std::unique_lock<std::mutex> lock() const {
+    refuse_inside_run();
     return std::unique_lock(mutex);
+  }
+
+  // Whose blocks they are decides who may move them: another session would not see them move.
+  std::shared_ptr<ResidentArray> own(const std::shared_ptr<void>& blocks) const {
+    auto array = std::static_pointer_cast<ResidentArray>(blocks);
+    if (&array->devices() == devices.get()) return array;
+    throw InvalidArgument(core::text(
+        "[session] an array that is kept in a session is computed in that session; got one of shape ",
+        to_string(array->size().grid().shape()), " kept in ", device_names(array->devices()),
+        " of another session, in a computation on ", device_names(*devices),
+        "; try compute() in its own session, and from_memory() of the result here"));
   }
 
   scheduler::Lowered plan(const std::vector<Goal>& goals, bool with_bystanders,
@@ -136,7 +165,7 @@ struct Session::Impl {
     host.devices = devices;
     host.registry = &kernels::host_registry();
     for (const auto& [blocks, slot] : lowered.residents) {
-      host.residents.push_back({slot, std::static_pointer_cast<ResidentArray>(blocks)});
+      host.residents.push_back({slot, own(blocks)});
     }
     host.window = window;
     host.stop = run_options.stop;
@@ -149,6 +178,8 @@ struct Session::Impl {
     return result;
   }
 
+  std::vector<HostArray> compute(const std::vector<Array>& arrays, const RunOptions& run_options);
+
   SessionOptions options;
   std::shared_ptr<device::HostDevices> devices;
   bool fuse = true;
@@ -159,15 +190,22 @@ struct Session::Impl {
   RunReport last;
 };
 
-Session::Session(const SessionOptions& options) : impl_(std::make_unique<Impl>(options)) {}
-Session::~Session() {
-  if (impl_ == nullptr || impl_->trace == nullptr) return;
-  try {
-    impl_->trace->close();
-  } catch (const Error& e) {
-    core::log(core::LogLevel::kError, e.what());
+std::vector<HostArray> Session::Impl::compute(const std::vector<Array>& arrays, const RunOptions& run_options) {
+  const std::unique_lock guard = lock();
+  std::vector<Goal> goals;
+  std::vector<HostArray> out;
+  for (const Array& array : arrays) {
+    auto memory = result_memory(array.nbytes());
+    out.emplace_back(array.shape(), array.dtype(), memory);
+    goals.push_back({array, Goal::Kind::kDeliver, memory});
   }
+  std::vector<scheduler::SlotIndex> kept;
+  run(goals, run_options, kept);
+  return out;
 }
+
+Session::Session(const SessionOptions& options) : impl_(std::make_shared<Impl>(options)) {}
+Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 
@@ -177,35 +215,41 @@ Session& Session::current() {
   return session;
 }
 
+Session::Impl& Session::impl() const {
+  if (impl_ != nullptr) return *impl_;
+  throw Error("[session] a session that was moved from can only be assigned to or destroyed; got a call; try the "
+              "session it was moved to");
+}
+
 std::vector<HostArray> Session::compute(const std::vector<Array>& arrays, const RunOptions& options) {
-  const std::unique_lock lock = impl_->lock();
-  std::vector<Goal> goals;
-  std::vector<HostArray> out;
-  for (const Array& array : arrays) {
-    auto memory = result_memory(array.nbytes());
-    out.emplace_back(array.shape(), array.dtype(), memory);
-    goals.push_back({array, Goal::Kind::kDeliver, memory});
-  }
-  std::vector<scheduler::SlotIndex> kept;
-  impl_->run(goals, options, kept);
-  return out;
+  return impl().compute(arrays, options);
 }
 
 std::future<std::vector<HostArray>> Session::compute_async(std::vector<Array> arrays, RunOptions options) {
-  return std::async(std::launch::async, [this, arrays = std::move(arrays), options = std::move(options)] {
-    return compute(arrays, options);
-  });
+  impl().refuse_inside_run();
+  auto work = [impl = impl_, arrays = std::move(arrays), options = std::move(options)]() mutable {
+    // Given back when the computation ends, not when the future goes.
+    const std::shared_ptr<Impl> session = std::move(impl);
+    const std::vector<Array> wanted = std::move(arrays);
+    return session->compute(wanted, options);
+  };
+  return std::async(std::launch::async, std::move(work));
 }
 
 std::vector<Array> Session::persist(const std::vector<Array>& arrays, const RunOptions& options) {
-  const std::unique_lock lock = impl_->lock();
+  Impl& impl = this->impl();
+  const std::unique_lock lock = impl.lock();
   std::vector<Goal> goals;
   for (const Array& array : arrays) {
-    if (!std::holds_alternative<array::Resident>(array.node()->attributes)) goals.push_back({array, Goal::Kind::kKeep, nullptr});
+    if (const auto* kept = std::get_if<array::Resident>(&array.node()->attributes)) {
+      impl.own(kept->blocks);
+    } else {
+      goals.push_back({array, Goal::Kind::kKeep, nullptr});
+    }
   }
   std::vector<scheduler::SlotIndex> kept;
   scheduler::HostRunResult result;
-  if (!goals.empty()) result = impl_->run(goals, options, kept);
+  if (!goals.empty()) result = impl.run(goals, options, kept);
   std::vector<Array> out;
   std::size_t next = 0;
   for (const Array& array : arrays) {
@@ -215,7 +259,7 @@ std::vector<Array> Session::persist(const std::vector<Array>& arrays, const RunO
     }
     const scheduler::SlotIndex slot = kept[next++];
     const auto it = std::find_if(result.arrays.begin(), result.arrays.end(), [&](const auto& r) { return r.slot == slot; });
-    impl_->residents.push_back(it->array);
+    impl.residents.push_back(it->array);
     out.push_back(array::make_array("persist", array::Resident{it->array}, {}, array.dtype(), array.chunks(),
                                     std::source_location::current()));
   }
@@ -224,9 +268,10 @@ std::vector<Array> Session::persist(const std::vector<Array>& arrays, const RunO
 
 void Session::run(const std::vector<std::shared_ptr<detail::Call>>& calls,
                   const RunOptions& options) {
-  const std::unique_lock lock = impl_->lock();
+  Impl& impl = this->impl();
+  const std::unique_lock lock = impl.lock();
   std::vector<scheduler::SlotIndex> kept;
-  impl_->run({}, options, kept, calls);
+  impl.run({}, options, kept, calls);
 }
 
 void detail::run_calls(const std::vector<std::shared_ptr<Call>>& calls, const RunOptions& options) {
@@ -234,31 +279,35 @@ void detail::run_calls(const std::vector<std::shared_ptr<Call>>& calls, const Ru
 }
 
 RunReport Session::last_run() const {
-  const std::unique_lock lock = impl_->lock();
-  return impl_->last;
+  const Impl& impl = this->impl();
+  const std::unique_lock lock = impl.lock();
+  return impl.last;
 }
 
 std::string Session::explain(const std::vector<Array>& arrays) const {
-  const std::unique_lock lock = impl_->lock();
+  const Impl& impl = this->impl();
+  const std::unique_lock lock = impl.lock();
   std::vector<Goal> goals;
   for (const Array& array : arrays) goals.push_back({array, Goal::Kind::kKeep, nullptr});
-  return scheduler::explain(impl_->plan(goals, false).plan);
+  return scheduler::explain(impl.plan(goals, false).plan);
 }
 
 std::size_t Session::resident_bytes() const {
-  const std::unique_lock lock = impl_->lock();
+  const Impl& impl = this->impl();
+  const std::unique_lock lock = impl.lock();
   std::size_t total = 0;
-  for (const auto& array : impl_->living()) total += array->size_bytes();
+  for (const auto& array : impl.living()) total += array->size_bytes();
   return total;
 }
 
 std::string Session::describe() const {
+  const device::HostDevices& devices = *impl().devices;
   std::string out;
-  for (const device::Device& device : impl_->devices->devices()) {
+  for (const device::Device& device : devices.devices()) {
     out += core::text(device::to_string(device.id), ": ", format_bytes(device.pool->limit_bytes()), "\n");
   }
-  return out + core::text("host tier: ", format_bytes(impl_->devices->host_tier().limit_bytes()), "\nworkers: ",
-                          impl_->devices->workers(), "\n");
+  return out + core::text("host tier: ", format_bytes(devices.host_tier().limit_bytes()), "\nworkers: ",
+                          devices.workers(), "\n");
 }
 
 SessionScope::SessionScope(Session& session) : previous_(current_session) { current_session = &session; }

@@ -75,7 +75,9 @@ struct MapBlocksOptions {
 };
 /// The array whose blocks `function` writes. Inputs are broadcast against each other and cut into
 /// the common refinement of their grids; along an axis of extent 1 the function gets that one
-/// element. Without inputs `options.shape` must be given. The function gets dense blocks. \throws
+/// element. Without inputs `options.shape` must be given. The function gets dense blocks. It may
+/// not call the session that runs it: such a call throws Error. A thread that the function starts
+/// and waits for cannot be recognised: if it calls that session, both wait for ever. \throws
 /// InvalidArgument when shapes do not broadcast, or the numbers of blocks differ.
 TESSERA_EXPORT Array map_blocks(BlockFunction function, const std::vector<Array>& inputs,
                                 const MapBlocksOptions& options = {},

@@ -48,7 +48,8 @@ struct RunReport {
 /// How one computation is watched and stopped.
 struct RunOptions {
   std::stop_token stop = {};
-  /// Called now and then, from the calling thread, with tasks done and tasks in all.
+  /// Called now and then, from the calling thread, with tasks done and tasks in all. It may not call the
+  /// session that computes. What it throws ends the computation.
   std::function<void(std::int64_t done, std::int64_t total)> progress = {};
 };
 
@@ -88,7 +89,8 @@ class Call;
 }
 
 /// Owns devices, memory and workers, and runs computations one after the other. Thread safe: calls from
-/// several threads take turns. Arrays that were persisted keep their session's memory alive.
+/// several threads take turns. Arrays that were persisted keep their session's memory alive, and are read by
+/// computations of that session only. A session that was moved from throws Error when called.
 class TESSERA_EXPORT Session {
  public:
   /// \throws InvalidArgument for options or variables that cannot be meant.
@@ -102,9 +104,13 @@ class TESSERA_EXPORT Session {
   static Session& current();
 
   /// Results of several arrays, computed together: what they have in common is computed once.
-  /// \throws Cancelled when stopped; OutOfMemory before anything runs for a task that can never fit.
+  /// \throws Cancelled when stopped; OutOfMemory before anything runs for a task that can never fit;
+  /// InvalidArgument for an array that is kept in another session; Error from inside a task or progress callback
+  /// of this session.
   std::vector<HostArray> compute(const std::vector<Array>& arrays, const RunOptions& options = {});
-  /// The same in the background. The future throws what compute() would.
+  /// The same in the background. The future throws what compute() would, and its destructor waits. The
+  /// computation shares what it needs of the session: it goes on when the session is moved or destroyed, and
+  /// ends early only through its stop token.
   std::future<std::vector<HostArray>> compute_async(std::vector<Array> arrays, RunOptions options = {});
   /// Computes arrays and keeps their blocks in this session.
   std::vector<Array> persist(const std::vector<Array>& arrays, const RunOptions& options = {});
@@ -123,7 +129,8 @@ class TESSERA_EXPORT Session {
 
  private:
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  Impl& impl() const;
+  std::shared_ptr<Impl> impl_;  // shared with computations in the background
   friend class SessionScope;
 };
 

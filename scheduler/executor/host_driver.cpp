@@ -51,11 +51,23 @@ DispatcherOptions dispatcher_options(const device::HostDevices& devices, const P
 }
 
 namespace {
-thread_local const device::HostDevices* devices_of_task = nullptr;
+thread_local const UserCode* innermost = nullptr;
 }  // namespace
 
-bool inside_task_on(const device::HostDevices& devices) noexcept {
-  return devices_of_task == &devices;
+UserCode::UserCode(const device::HostDevices& devices) noexcept
+    : devices_(&devices), outer_(std::exchange(innermost, this)) {}
+
+UserCode::~UserCode() { innermost = outer_; }
+
+bool UserCode::runs_on(const device::HostDevices& devices) noexcept {
+  for (const UserCode* code = innermost; code != nullptr; code = code->outer_) {
+    if (code->devices_ == &devices) return true;
+  }
+  return false;
+}
+
+bool inside_run_on(const device::HostDevices& devices) noexcept {
+  return UserCode::runs_on(devices);
 }
 
 HostRunResult run_on_host(const TaskOrder& order, const HostRunOptions& options) {
@@ -160,6 +172,7 @@ void HostRun::settle_end() {
   }
   if (error_ || !options_.progress) return;
   try {
+    const UserCode inside(devices_);
     options_.progress(plan_->total_tasks(), plan_->total_tasks());
   } catch (...) {
     error_ = std::current_exception();
@@ -230,14 +243,8 @@ void HostRun::run_task(WorkItem& item) {
   args.chained = item.chained;
   args.workers = node.wide ? devices_.workers() : 1;
   args.stop = options_.stop;
-  const device::HostDevices* const before = std::exchange(devices_of_task, &devices_);
-  try {
-    prepared.kernel->run(args);
-  } catch (...) {
-    devices_of_task = before;
-    throw;
-  }
-  devices_of_task = before;
+  const UserCode inside(devices_);
+  prepared.kernel->run(args);
 }
 
 void HostRun::run_move(WorkItem& item) {

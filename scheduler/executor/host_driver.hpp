@@ -69,7 +69,8 @@ DispatcherOptions dispatcher_options(const device::HostDevices& devices, const P
 /// made; IoError when a block cannot be spilled or read back; Cancelled after a stop request.
 HostRunResult run_on_host(const TaskOrder& order, const HostRunOptions& options);
 
-/// Whether this thread is inside a task of a run on these devices, which another run would wait for.
-bool inside_task_on(const device::HostDevices& devices) noexcept;
+/// Whether this thread is inside a task or a progress callback of a run on these devices, which
+/// another run would wait for.
+bool inside_run_on(const device::HostDevices& devices) noexcept;
 
 }  // namespace tessera::scheduler

@@ -118,6 +118,7 @@ void HostRun::report_progress(std::unique_lock<std::mutex>& lock) {
   lock.unlock();
   std::exception_ptr error;
   try {
+    const UserCode inside(devices_);
     options_.progress(done, plan_->total_tasks());
   } catch (...) {
     error = std::current_exception();

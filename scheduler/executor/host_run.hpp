@@ -19,6 +19,22 @@
 
 namespace tessera::scheduler {
 
+/// While it lives, its thread runs what may be the user's code, for a run on these devices.
+class UserCode {
+ public:
+  explicit UserCode(const device::HostDevices& devices) noexcept;
+  ~UserCode();
+  UserCode(const UserCode&) = delete;
+  UserCode& operator=(const UserCode&) = delete;
+  /// Whether this thread is inside such code. A task may run another session, whose tasks then run
+  /// on the same thread: all levels count.
+  static bool runs_on(const device::HostDevices& devices) noexcept;
+
+ private:
+  const device::HostDevices* devices_;
+  const UserCode* outer_;
+};
+
 class HostRun final : public Driver, private device::WorkerPool::Job {
  public:
   HostRun(const TaskOrder& order, const HostRunOptions& options);

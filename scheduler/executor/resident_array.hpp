@@ -24,6 +24,8 @@ class ResidentArray {
   /// No blocks yet. `devices` lives at least as long as the array.
   ResidentArray(std::shared_ptr<device::HostDevices> devices, kernels::BlockSize size);
 
+  /// Whose pools and disk tier hold the blocks.
+  const device::HostDevices& devices() const noexcept { return *devices_; }
   const kernels::BlockSize& size() const noexcept { return size_; }
   std::int64_t block_count() const noexcept { return static_cast<std::int64_t>(blocks_.size()); }
   /// Where the block lies.

@@ -1,0 +1,168 @@
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <thread>
+
+#include "tessera/tessera.hpp"
+#include "tests/array/expect_refusal.hpp"
+
+// What a session owns and refuses: arrays of other sessions, calls from inside its own runs, calls
+// after it was moved from; computations in the background.
+
+namespace tessera {
+namespace {
+
+constexpr std::size_t kMiB = std::size_t{1} << 20;
+
+SessionOptions on(const std::string& devices) {
+  SessionOptions options;
+  options.devices = devices;
+  options.device_memory_bytes = 64 * kMiB;
+  options.host_memory_bytes = 0;
+  options.disk_memory_bytes = 0;
+  options.workers = 2;
+  return options;
+}
+
+template <typename Expected, typename Call>
+std::string thrown(Call call) {
+  try {
+    call();
+  } catch (const Expected& e) {
+    return e.what();
+  }
+  return "nothing thrown";
+}
+
+// 200 blocks that take a millisecond each.
+Array slow() {
+  return map_blocks(
+      [](std::span<const InputBlock>, const OutputBlock& out) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        std::fill_n(out.as<double>(), out.size(), 1.0);
+      },
+      {}, {.dtype = float64, .shape = Shape{200}, .chunks = Chunks{1}});
+}
+
+TEST(Session, RefusesAnArrayThatIsKeptInAnotherOne) {
+  Session three(on("host:3"));
+  Session one(on("host"));
+  one.compute({sum(ones({5}))});
+  const std::vector<std::size_t> alone = one.last_run().peak_device_bytes;
+  const Array kept = three.persist({ones({100, 100}, {.chunks = {30, 30}})})[0];
+  const std::string text =
+      "[session] an array that is kept in a session is computed in that session; got one of shape "
+      "(100, 100) kept in host:0 to host:2 of another session, in a computation on host:0; try "
+      "compute() in its own session, and from_memory() of the result here";
+  EXPECT_REFUSED(one.compute({sum(kept)}), text);
+  EXPECT_REFUSED(one.compute({kept}), text);
+  EXPECT_REFUSED(one.persist({kept + 1.0}), text);
+  EXPECT_REFUSED(one.persist({kept}), text);
+  EXPECT_EQ(one.resident_bytes(), 0U);
+  EXPECT_EQ(one.compute({sum(ones({5}))})[0].item<double>(), 5.0);
+  EXPECT_EQ(one.last_run().peak_device_bytes, alone) << "the other's blocks are not its own";
+  EXPECT_EQ(three.compute({sum(kept)})[0].item<double>(), 10000.0);
+  EXPECT_EQ(three.resident_bytes(), 80000U);
+}
+
+TEST(Session, RefusesAKeptArrayWhoseSessionComputesInAnotherThread) {
+  Session own(on("host"));
+  Session other(on("host"));
+  const Array kept = own.persist({ones({100, 100}, {.chunks = {10, 10}})})[0];
+  std::thread busy([&] {
+    for (int i = 0; i < 30; ++i) EXPECT_EQ(own.compute({sum(kept)})[0].item<double>(), 10000.0);
+  });
+  for (int i = 0; i < 30; ++i)
+    EXPECT_NE(thrown<InvalidArgument>([&] { other.compute({sum(kept)}); }), "nothing thrown");
+  busy.join();
+}
+
+TEST(Session, MovesWithWhatItKeeps) {
+  Session first(on("host:2"));
+  const Array kept = first.persist({ones({10})})[0];
+  Session second(std::move(first));
+  EXPECT_EQ(second.compute({sum(kept)})[0].item<double>(), 10.0);
+  EXPECT_EQ(second.resident_bytes(), 80U);
+  const std::string text =
+      "[session] a session that was moved from can only be assigned to or destroyed; got a call; "
+      "try the session it was moved to";
+  EXPECT_EQ(thrown<Error>([&] { first.compute({kept}); }), text);
+  EXPECT_EQ(thrown<Error>([&] { first.compute_async({kept}); }), text);
+  EXPECT_EQ(thrown<Error>([&] { first.persist({kept}); }), text);
+  EXPECT_EQ(thrown<Error>([&] { first.run({}); }), text);
+  EXPECT_EQ(thrown<Error>([&] { first.last_run(); }), text);
+  EXPECT_EQ(thrown<Error>([&] { first.explain({kept}); }), text);
+  EXPECT_EQ(thrown<Error>([&] { first.resident_bytes(); }), text);
+  EXPECT_EQ(thrown<Error>([&] { first.describe(); }), text);
+  first = std::move(second);
+  EXPECT_EQ(first.compute({sum(kept)})[0].item<double>(), 10.0);
+}
+
+TEST(Session, ABackgroundComputationOutlivesItsSession) {
+  std::future<std::vector<HostArray>> result;
+  {
+    Session session(on("host:2"));
+    result = session.compute_async({slow(), sum(slow())});
+  }
+  EXPECT_EQ(result.get()[1].item<double>(), 200.0);
+  Session first(on("host"));
+  result = first.compute_async({sum(slow())});
+  Session second(std::move(first));
+  EXPECT_EQ(second.compute({sum(ones({3}))})[0].item<double>(), 3.0);
+  EXPECT_EQ(result.get()[0].item<double>(), 200.0);
+}
+
+TEST(Session, ABackgroundComputationIsStoppedMidRun) {
+  Session session(on("host"));
+  std::stop_source stop;
+  std::atomic<int> ran{0};
+  const Array x = map_blocks(
+      [&](std::span<const InputBlock>, const OutputBlock& out) {
+        if (++ran == 20) stop.request_stop();
+        std::fill_n(out.as<double>(), out.size(), 1.0);
+      },
+      {}, {.dtype = float64, .shape = Shape{100000}, .chunks = Chunks{10}});
+  auto result = session.compute_async({x}, {.stop = stop.get_token()});
+  const std::string text = thrown<Cancelled>([&] { result.get(); });
+  EXPECT_EQ(text.find("[compute] a stop was requested; got "), 0U) << text;
+  EXPECT_NE(text.find(" of 20000 tasks done"), std::string::npos) << text;
+  EXPECT_GE(ran, 20);
+  EXPECT_LT(ran, 10000);
+  EXPECT_EQ(session.resident_bytes(), 0U);
+  EXPECT_EQ(session.compute({sum(ones({5}))})[0].item<double>(), 5.0);
+}
+
+TEST(Session, RefusesCallsFromInsideItsRuns) {
+  Session session(on("host"));
+  Session other(on("host"));
+  const std::string refused =
+      "[session] a task or progress callback cannot ask the session that runs it; got a call from "
+      "inside one; try passing what it needs as an argument";
+  const auto compute_inside = [&](std::int64_t, std::int64_t) { session.compute({ones({3})}); };
+  EXPECT_EQ(thrown<Error>([&] {
+              session.compute({slow()}, {.progress = compute_inside});
+            }).substr(0, refused.size()),
+            refused);
+  const auto async_inside = [&](std::int64_t, std::int64_t) { session.compute_async({ones({3})}); };
+  EXPECT_EQ(thrown<Error>([&] {
+              session.compute({ones({3})}, {.progress = async_inside});
+            }).substr(0, refused.size()),
+            refused);
+  // Through another session, on the same thread.
+  const auto through_other = [&](std::int64_t, std::int64_t) {
+    other.compute({ones({3})}, {.progress = compute_inside});
+  };
+  EXPECT_EQ(thrown<Error>([&] {
+              session.compute({slow()}, {.progress = through_other});
+            }).substr(0, refused.size()),
+            refused);
+  double inner = 0;
+  const auto compute_elsewhere = [&](std::int64_t, std::int64_t) {
+    inner = other.compute({sum(ones({3}))})[0].item<double>();
+  };
+  session.compute({slow()}, {.progress = compute_elsewhere});
+  EXPECT_EQ(inner, 3.0);
+}
+
+}  // namespace
+}  // namespace tessera
