@@ -1,6 +1,7 @@
 #include "core/environment.hpp"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -43,6 +44,20 @@ LogLevel parse_level(const char* name, std::string_view text) {
   throw InvalidArgument(core::text("[", name, "] the level is off, error, warning, info or debug; got \"", text, "\""));
 }
 
+void write_line(LogLevel level, const std::string& text) {
+  static constexpr const char* kNames[] = {"off", "error", "warning", "info", "debug"};
+  std::fprintf(stderr, "tessera: %s: %s\n", kNames[static_cast<std::size_t>(level)], text.c_str());
+}
+
+Environment read_process() {
+  Environment out = parse_environment([](const char* name) -> const char* { return std::getenv(name); });
+  if (out.log < LogLevel::kWarning) return out;
+  for (const std::string& name : unknown_variables(environ)) {
+    write_line(LogLevel::kWarning, core::text(name, " is no variable of this library and is ignored; `tessera info` lists them"));
+  }
+  return out;
+}
+
 std::optional<std::size_t> read_size(const char* path) {
   std::ifstream in(path);
   std::string word;
@@ -77,7 +92,12 @@ const std::vector<VariableInfo>& environment_variables() {
 Environment parse_environment(const char* (*get)(const char*)) {
   Environment out;
   if (const char* v = get("TESSERA_DEVICES")) out.devices = v;
-  if (const char* v = get("TESSERA_DEVICE_MEMORY")) out.device_memory = parse_bytes(v, "TESSERA_DEVICE_MEMORY");
+  if (const char* v = get("TESSERA_DEVICE_MEMORY")) {
+    out.device_memory = parse_bytes(v, "TESSERA_DEVICE_MEMORY");
+    if (*out.device_memory == 0) {
+      throw InvalidArgument(core::text("[TESSERA_DEVICE_MEMORY] a device needs memory; got \"", v, "\"; try 256MiB"));
+    }
+  }
   if (const char* v = get("TESSERA_HOST_MEMORY")) out.host_memory = parse_bytes(v, "TESSERA_HOST_MEMORY");
   if (const char* v = get("TESSERA_SPILL_LIMIT")) out.disk_memory = parse_bytes(v, "TESSERA_SPILL_LIMIT");
   if (const char* v = get("TESSERA_SPILL_DIR")) out.spill_dir = v;
@@ -94,14 +114,27 @@ Environment parse_environment(const char* (*get)(const char*)) {
 }
 
 const Environment& environment() {
-  static const Environment kEnvironment = parse_environment([](const char* name) -> const char* { return std::getenv(name); });
+  static const Environment kEnvironment = read_process();
   return kEnvironment;
 }
 
+std::vector<std::string> unknown_variables(const char* const* entries) {
+  std::vector<std::string> out;
+  for (; *entries != nullptr; ++entries) {
+    const std::string_view entry = *entries;
+    const std::string_view name = entry.substr(0, entry.find('='));
+    if (!name.starts_with("TESSERA_") || name.starts_with("TESSERA_TEST_")) continue;
+    const auto& known = environment_variables();
+    if (std::none_of(known.begin(), known.end(), [&](const VariableInfo& v) { return v.name == name; })) out.emplace_back(name);
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+bool logs(LogLevel level) { return level <= environment().log && level != LogLevel::kOff; }
+
 void log(LogLevel level, const std::string& text) {
-  static constexpr const char* kNames[] = {"off", "error", "warning", "info", "debug"};
-  if (level > environment().log || level == LogLevel::kOff) return;
-  std::fprintf(stderr, "tessera: %s: %s\n", kNames[static_cast<std::size_t>(level)], text.c_str());
+  if (logs(level)) write_line(level, text);
 }
 
 std::size_t available_memory_bytes() {

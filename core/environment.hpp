@@ -40,7 +40,12 @@ struct VariableInfo {
   const char* meaning;
 };
 const std::vector<VariableInfo>& environment_variables();
+/// The names in a null-terminated list of "NAME=value" that look like variables of this library and are none.
+/// Those of its tests, TESSERA_TEST_..., are left out.
+std::vector<std::string> unknown_variables(const char* const* entries);
 
+/// Whether TESSERA_LOG asks for this level: texts that cost something to make are made then only.
+bool logs(LogLevel level);
 /// Writes "tessera: <level>: <text>" to standard error when TESSERA_LOG asks for it.
 void log(LogLevel level, const std::string& text);
 

@@ -7,7 +7,9 @@
 #include <cstdlib>
 #include <vector>
 
+#include "core/environment.hpp"
 #include "core/file_system.hpp"
+#include "core/text.hpp"
 
 namespace tessera::core {
 namespace {
@@ -37,9 +39,7 @@ std::vector<std::string> module_folders() {
   return folders;
 }
 
-}  // namespace
-
-LoadedModule load_module(const std::string& file_name, const char* entry_symbol) {
+LoadedModule find_module(const std::string& file_name, const char* entry_symbol) {
   LoadedModule module;
   for (const std::string& folder : module_folders()) {
     const std::string path = folder + "/" + file_name;
@@ -63,6 +63,16 @@ LoadedModule load_module(const std::string& file_name, const char* entry_symbol)
     module.problem += path + ": has no symbol " + entry_symbol;
     ::dlclose(handle);
   }
+  return module;
+}
+
+}  // namespace
+
+LoadedModule load_module(const std::string& file_name, const char* entry_symbol) {
+  LoadedModule module = find_module(file_name, entry_symbol);
+  log(LogLevel::kDebug, module.entry != nullptr
+                            ? text("module ", file_name, " is loaded from ", module.path)
+                            : text("module ", file_name, " is not available: ", module.problem));
   return module;
 }
 

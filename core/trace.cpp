@@ -2,8 +2,9 @@
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <utility>
+
+#include "core/text.hpp"
 
 namespace tessera::core {
 namespace {
@@ -36,7 +37,10 @@ std::string microseconds(Trace::Clock::duration duration) {
 }  // namespace
 
 Trace::Trace(std::string path, const FileSystem& files)
-    : path_(std::move(path)), files_(&files), start_(Clock::now()) {}
+    : start_(Clock::now()), file_(files, std::move(path), "TESSERA_TRACE") {
+  std::string text = "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n";
+  write(text);
+}
 
 Trace::~Trace() {
   try {
@@ -58,17 +62,23 @@ void Trace::name_thread(int thread, std::string_view name) {
 
 void Trace::add(Span span) {
   const std::lock_guard lock(mutex_);
-  if (open_) spans_.push_back(std::move(span));
+  if (!open_ || error_) return;
+  held_.push_back(std::move(span));
+  ++size_;
+  if (held_.size() < kMaxHeld) return;
+  try {
+    write_held();
+  } catch (...) {
+    error_ = std::current_exception();
+  }
 }
 
 std::size_t Trace::size() const {
   const std::lock_guard lock(mutex_);
-  return spans_.size();
+  return size_;
 }
 
 void Trace::write_names(std::string& text) const {
-  std::set<std::pair<int, int>> rows;
-  for (const Span& span : spans_) rows.emplace(span.device, span.thread);
   auto row = [&](const char* what, int device, int thread, const std::string& name) {
     text += "{\"ph\":\"M\",\"name\":\"";
     text += what;
@@ -76,7 +86,7 @@ void Trace::write_names(std::string& text) const {
             ",\"args\":{\"name\":" + json_text(name) + "}},\n";
   };
   for (const auto& [device, name] : devices_) row("process_name", device, 0, name);
-  for (const auto& [device, thread] : rows) {
+  for (const auto& [device, thread] : rows_) {
     const auto name = threads_.find(thread);
     if (name != threads_.end()) row("thread_name", device, thread, name->second);
   }
@@ -92,27 +102,47 @@ void Trace::write_span(std::string& text, const Span& span) const {
   text += "}},\n";
 }
 
+void Trace::write_held() {
+  const std::vector<Span> spans = std::exchange(held_, {});
+  std::string text;
+  for (const Span& span : spans) {
+    rows_.emplace(span.device, span.thread);
+    write_span(text, span);
+    if (text.size() >= kFlushBytes) write(text);
+  }
+  write(text);
+}
+
+void Trace::write(std::string& text) {
+  file_.file().pwrite_all(text.data(), text.size(), written_bytes_);
+  written_bytes_ += text.size();
+  text.clear();
+}
+
 void Trace::close() {
   const std::lock_guard lock(mutex_);
   if (!std::exchange(open_, false)) return;
-  AtomicFile out(*files_, path_, "TESSERA_TRACE");
-  std::uint64_t offset = 0;
-  std::string text = "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n";
-  auto flush = [&] {
-    out.file().pwrite_all(text.data(), text.size(), offset);
-    offset += text.size();
-    text.clear();
-  };
+  if (error_) std::rethrow_exception(error_);
+  write_held();
+  std::string text;
   write_names(text);
-  for (const Span& span : spans_) {
-    write_span(text, span);
-    if (text.size() >= kFlushBytes) flush();
-  }
   // The list may not end with a comma.
   text += "{\"ph\":\"M\",\"name\":\"trace_end\",\"pid\":0,\"tid\":0}]}\n";
-  flush();
-  out.commit();
-  spans_.clear();
+  write(text);
+  file_.commit();
+}
+
+std::string next_trace_path(const std::string& path) {
+  static std::mutex mutex;
+  static std::map<std::string, int> uses;
+  const std::lock_guard lock(mutex);
+  const int use = ++uses[path];
+  if (use == 1) return path;
+  const std::size_t slash = path.rfind('/');
+  const std::size_t name = slash == std::string::npos ? 0 : slash + 1;
+  std::size_t dot = path.rfind('.');
+  if (dot == std::string::npos || dot <= name) dot = path.size();
+  return text(path.substr(0, dot), "-", use, path.substr(dot));
 }
 
 }  // namespace tessera::core

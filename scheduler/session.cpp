@@ -35,24 +35,52 @@ constexpr double kDiskShare = 0.50;
 
 std::size_t share(double part, std::size_t bytes) { return static_cast<std::size_t>(part * static_cast<double>(bytes)); }
 
-std::size_t default_disk_budget(const std::string& folder) {
+// Where blocks go that fit no memory, and how many bytes of them. A folder that was named must take files; without
+// a usable one that nobody named there is no disk tier.
+void choose_disk(const SessionOptions& options, const core::Environment& env, device::HostDevicesOptions& out) {
+  const char* where = options.spill_dir.empty() ? "TESSERA_SPILL_DIR" : "SessionOptions::spill_dir";
+  const std::optional<std::size_t> asked = options.disk_memory_bytes ? options.disk_memory_bytes : env.disk_memory;
+  out.spill_folder = options.spill_dir.empty() ? env.spill_dir : options.spill_dir;
+  out.disk_budget_bytes = asked.value_or(0);
+  const bool named = !out.spill_folder.empty();
+  if (!named) out.spill_folder = device::default_spill_folder();
+  if (!named && asked == std::size_t{0}) return;
+  try {
+    core::posix_file_system().create_unnamed(out.spill_folder, where);
+  } catch (const IoError& e) {
+    if (named || asked) throw;
+    core::log(core::LogLevel::kWarning, core::text(e.what(), "\n  this session spills to no disk"));
+    return;
+  }
+  if (asked) return;
   std::error_code error;
-  const auto space = std::filesystem::space(folder.empty() ? device::default_spill_folder() : folder, error);
-  return error ? 0 : share(kDiskShare, space.available);
+  const auto space = std::filesystem::space(out.spill_folder, error);
+  if (!error) out.disk_budget_bytes = share(kDiskShare, space.available);
+}
+
+int worker_count(const SessionOptions& options, const core::Environment& env) {
+  constexpr int kMost = 4096;
+  if (options.workers < 0 || options.workers > kMost) {
+    throw InvalidArgument(core::text("[session] workers are 1 to ", kMost, ", or 0 for the cores; got ", options.workers,
+                                     "; try 0"));
+  }
+  return options.workers > 0 ? options.workers : env.workers.value_or(core::available_cores());
 }
 
 device::HostDevicesOptions device_options(const SessionOptions& options) {
   const core::Environment& env = core::environment();
   const std::vector<device::DeviceId> ids = device::parse_devices(options.devices.empty() ? env.devices : options.devices);
+  if (options.device_memory_bytes == std::size_t{0}) {
+    throw InvalidArgument("[session] a device needs memory; got SessionOptions::device_memory_bytes of 0; try 256 MiB");
+  }
   const std::size_t free = core::available_memory_bytes();
   device::HostDevicesOptions out;
   out.count = static_cast<int>(ids.size());
   out.device_budget_bytes = options.device_memory_bytes.value_or(
       env.device_memory.value_or(share(kDeviceShare, free) / static_cast<std::size_t>(std::max(1, out.count))));
   out.host_budget_bytes = options.host_memory_bytes.value_or(env.host_memory.value_or(share(kHostShare, free)));
-  out.spill_folder = options.spill_dir.empty() ? env.spill_dir : options.spill_dir;
-  out.disk_budget_bytes = options.disk_memory_bytes.value_or(env.disk_memory.value_or(default_disk_budget(out.spill_folder)));
-  out.workers = options.workers > 0 ? options.workers : env.workers.value_or(core::available_cores());
+  out.workers = worker_count(options, env);
+  choose_disk(options, env, out);
   return out;
 }
 
@@ -94,12 +122,36 @@ thread_local Session* current_session = nullptr;
 }  // namespace
 
 struct Session::Impl {
-  explicit Impl(const SessionOptions& o)
-      : options(o), devices(std::make_shared<device::HostDevices>(device_options(o))) {
+  explicit Impl(const SessionOptions& o) : Impl(o, device_options(o)) {}
+  Impl(const SessionOptions& o, const device::HostDevicesOptions& machine)
+      : options(o), devices(std::make_shared<device::HostDevices>(machine)), spill_folder(machine.spill_folder) {
     const core::Environment& env = core::environment();
     fuse = o.fuse.value_or(env.fuse);
     window = env.window;
-    if (!env.trace.empty()) trace = std::make_unique<core::Trace>(env.trace);
+    if (!env.trace.empty()) trace = std::make_unique<core::Trace>(core::next_trace_path(env.trace));
+    if (core::logs(core::LogLevel::kInfo)) log_start();
+  }
+
+  void log_start() const {
+    core::log(core::LogLevel::kInfo,
+              core::text("session on ", device_names(*devices), ": ", format_bytes(devices->pool(0).limit_bytes()),
+                         " each, host tier ", format_bytes(devices->host_tier().limit_bytes()), ", disk tier ",
+                         format_bytes(devices->disk_tier().limit_bytes()), " in ", spill_folder, ", ",
+                         devices->workers(), " workers"));
+  }
+
+  void log_plan(const scheduler::Plan& plan) const {
+    core::log(core::LogLevel::kDebug, core::text("run: ", plan.nodes.size(), " nodes, ", plan.total_tasks(), " tasks on ",
+                                                 device_names(*devices)));
+  }
+
+  void log_run() const {
+    core::log(core::LogLevel::kDebug,
+              core::text("run: ", last.tasks, " tasks (", last.recomputed_tasks, " again) in ", last.seconds,
+                         " s; between devices ", format_bytes(last.device_to_device_bytes), "; to and from host ",
+                         format_bytes(last.to_host_bytes), " and ", format_bytes(last.from_host_bytes),
+                         "; to and from disk ", format_bytes(last.to_disk_bytes), " and ",
+                         format_bytes(last.from_disk_bytes), "; dropped ", format_bytes(last.dropped_bytes)));
   }
 
   ~Impl() {
@@ -160,6 +212,8 @@ struct Session::Impl {
     const auto begin = std::chrono::steady_clock::now();
     std::erase_if(residents, [](const auto& weak) { return weak.expired(); });
     const scheduler::Lowered lowered = plan(goals, true, calls);
+    const bool logged = core::logs(core::LogLevel::kDebug);
+    if (logged) log_plan(lowered.plan);
     const scheduler::TaskOrder order(lowered.plan);
     scheduler::HostRunOptions host;
     host.devices = devices;
@@ -175,6 +229,7 @@ struct Session::Impl {
     scheduler::HostRunResult result = scheduler::run_on_host(order, host);
     kept = lowered.kept;
     last = report_of(result.counters, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    if (logged) log_run();
     return result;
   }
 
@@ -182,6 +237,7 @@ struct Session::Impl {
 
   SessionOptions options;
   std::shared_ptr<device::HostDevices> devices;
+  std::string spill_folder;
   bool fuse = true;
   std::uint32_t window = 4096;
   std::unique_ptr<core::Trace> trace;
@@ -306,7 +362,8 @@ std::string Session::describe() const {
   for (const device::Device& device : devices.devices()) {
     out += core::text(device::to_string(device.id), ": ", format_bytes(device.pool->limit_bytes()), "\n");
   }
-  return out + core::text("host tier: ", format_bytes(devices.host_tier().limit_bytes()), "\nworkers: ",
+  return out + core::text("host tier: ", format_bytes(devices.host_tier().limit_bytes()), "\ndisk tier: ",
+                          format_bytes(devices.disk_tier().limit_bytes()), " in ", impl().spill_folder, "\nworkers: ",
                           devices.workers(), "\n");
 }
 

@@ -3,10 +3,9 @@
 #include <cstdlib>
 #include <iomanip>
 #include <ostream>
+#include <sstream>
 
 #include "core/environment.hpp"
-#include "core/file_system.hpp"
-#include "device/host_devices.hpp"
 #include "io/store.hpp"
 #include "kernels/host/gemm_openblas.hpp"
 #include "kernels/host/loops.hpp"
@@ -19,13 +18,11 @@ namespace tessera {
 int print_info(std::ostream& out) {
   const core::Environment& env = core::environment();
   const int cores = core::available_cores();
+  // First: what is wrong with the configuration shows before anything else.
+  std::istringstream devices(Session::current().describe());
   out << "tessera " TESSERA_VERSION_STRING ", compiler " __VERSION__ "\n\nDevices\n";
   std::string line;
-  std::istringstream devices(Session::current().describe());
   while (std::getline(devices, line)) out << "  " << line << '\n';
-  const std::string folder = env.spill_dir.empty() ? device::default_spill_folder() : env.spill_dir;
-  out << "  disk tier: " << folder << ", "
-      << format_bytes(core::posix_file_system().free_space(folder)) << " free\n";
   out << "  memory free now: " << format_bytes(core::available_memory_bytes())
       << ", cores: " << cores << '\n';
   out << "\nNumeric profile (what bits may depend on besides the program)\n"

@@ -20,7 +20,7 @@ struct SessionOptions {
   std::optional<std::size_t> device_memory_bytes = std::nullopt;  ///< budget of each device
   std::optional<std::size_t> host_memory_bytes = std::nullopt;    ///< budget of the host memory that devices spill to
   std::optional<std::size_t> disk_memory_bytes = std::nullopt;    ///< budget of the disk tier; 0: no disk
-  std::string spill_dir = {};
+  std::string spill_dir = {};                        ///< an existing folder that takes files
   int workers = 0;                                   ///< threads of all host devices together; 0: the cores
   std::optional<bool> fuse = std::nullopt;
   /// Executes ready work in a random order drawn from this seed instead of the plan's. For tests: results do
@@ -93,7 +93,8 @@ class Call;
 /// computations of that session only. A session that was moved from throws Error when called.
 class TESSERA_EXPORT Session {
  public:
-  /// \throws InvalidArgument for options or variables that cannot be meant.
+  /// \throws InvalidArgument for options or variables that cannot be meant; IoError when the named spill folder
+  /// takes no files, or TESSERA_TRACE names a place that takes none.
   explicit Session(const SessionOptions& options = {});
   ~Session();
   Session(Session&&) noexcept;
@@ -124,7 +125,7 @@ class TESSERA_EXPORT Session {
   std::string explain(const std::vector<Array>& arrays) const;
   /// Bytes of results kept in this session.
   std::size_t resident_bytes() const;
-  /// One line for each device: name and budget.
+  /// One line for each device and tier: name and budget; and the workers.
   std::string describe() const;
 
  private:

@@ -1,6 +1,12 @@
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <sstream>
 #include <thread>
 
 #include "tessera/tessera.hpp"
@@ -162,6 +168,140 @@ TEST(Session, RefusesCallsFromInsideItsRuns) {
   };
   session.compute({slow()}, {.progress = compute_elsewhere});
   EXPECT_EQ(inner, 3.0);
+}
+
+TEST(Session, RefusesOptionsThatCannotBeMeant) {
+  const auto with = [](auto change) {
+    SessionOptions options = on("host");
+    change(options);
+    return [options] { Session session(options); };
+  };
+  EXPECT_REFUSED(with([](SessionOptions& o) { o.workers = -1; })(),
+                 "[session] workers are 1 to 4096, or 0 for the cores; got -1; try 0");
+  EXPECT_REFUSED(with([](SessionOptions& o) { o.workers = 100000; })(),
+                 "[session] workers are 1 to 4096, or 0 for the cores; got 100000; try 0");
+  EXPECT_REFUSED(with([](SessionOptions& o) { o.device_memory_bytes = 0; })(),
+                 "[session] a device needs memory; got SessionOptions::device_memory_bytes of 0; "
+                 "try 256 MiB");
+  for (const std::string folder : {"/nowhere/at/all", "/dev/null"}) {
+    const std::string text =
+        thrown<IoError>(with([&](SessionOptions& o) { o.spill_dir = folder; }));
+    EXPECT_EQ(text.find("[SessionOptions::spill_dir] a folder must take new files; got " + folder),
+              0U)
+        << text;
+  }
+}
+
+// The variables are read once in a process: each of these runs in one of its own.
+class SessionEnvironment : public ::testing::Test {
+ protected:
+  SessionEnvironment() {
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    // The child processes are to find the parent's.
+    const std::string fresh =
+        ::testing::TempDir() + "/tessera_session_" + std::to_string(::getpid());
+    ::setenv("TESSERA_TEST_FOLDER", fresh.c_str(), 0);
+    folder_ = std::getenv("TESSERA_TEST_FOLDER");
+    std::filesystem::create_directories(folder_);
+  }
+  ~SessionEnvironment() override { std::filesystem::remove_all(folder_); }
+  std::string path(const std::string& name) const { return folder_ + "/" + name; }
+
+  static int run_with(const std::vector<std::pair<const char*, std::string>>& variables,
+                      int sessions = 1) {
+    for (const auto& [name, value] : variables) ::setenv(name, value.c_str(), 1);
+    try {
+      for (int i = 0; i < sessions; ++i) {
+        Session session;
+        session.compute({sum(ones({100, 100}, {.chunks = {50, 50}}))});
+      }
+    } catch (const Error& e) {
+      std::cerr << e.what() << std::endl;
+      return 1;
+    }
+    return 0;
+  }
+
+  std::string folder_;
+};
+
+#define EXPECT_RUN(status, text, ...) \
+  EXPECT_EXIT(std::exit(run_with(__VA_ARGS__)), ::testing::ExitedWithCode(status), text)
+
+TEST_F(SessionEnvironment, RefusesNonsenseWhenTheSessionIsMade) {
+  using Set = std::vector<std::pair<const char*, std::string>>;
+  EXPECT_RUN(1, "^\\[TESSERA_SPILL_DIR\\] a folder must take new files; got /nowhere: No such",
+             Set{{"TESSERA_SPILL_DIR", "/nowhere"}});
+  EXPECT_RUN(1, "^\\[TESSERA_SPILL_DIR\\] .* got /dev/null: Not a directory",
+             Set{{"TESSERA_SPILL_DIR", "/dev/null"}});
+  EXPECT_RUN(1, "^\\[TESSERA_DEVICE_MEMORY\\] a device needs memory; got \"0\"",
+             Set{{"TESSERA_DEVICE_MEMORY", "0"}});
+  EXPECT_RUN(1, "^\\[TESSERA_DEVICES\\] devices are host", Set{{"TESSERA_DEVICES", "host:0"}});
+  EXPECT_RUN(1, "^\\[TESSERA_TRACE\\] a file must be writable; got /nowhere/t.json",
+             Set{{"TESSERA_TRACE", "/nowhere/t.json"}});
+}
+
+TEST_F(SessionEnvironment, LogsWhatIsAskedFor) {
+  using Set = std::vector<std::pair<const char*, std::string>>;
+  const Set machine{{"TESSERA_DEVICES", "host:2"},
+                    {"TESSERA_DEVICE_MEMORY", "8MiB"},
+                    {"TESSERA_HOST_MEMORY", "3MiB"},
+                    {"TESSERA_SPILL_LIMIT", "0"},
+                    {"TESSERA_WORKERS", "2"}};
+  const auto with = [&](Set more) {
+    more.insert(more.end(), machine.begin(), machine.end());
+    return more;
+  };
+  EXPECT_RUN(0, "^$", with({}));
+  EXPECT_RUN(0,
+             "^tessera: info: session on host:0 to host:1: 8.00 MiB each, host tier 3.00 MiB, disk "
+             "tier 0 B in [^\n]*, 2 workers\n$",
+             with({{"TESSERA_LOG", "info"}}));
+  EXPECT_RUN(
+      0,
+      "tessera: info: session on [^\n]*\ntessera: debug: run: [0-9]+ nodes, 7 tasks on host:0 "
+      "to host:1\ntessera: debug: run: 7 tasks \\(0 again\\) in [^\n]* s; between devices "
+      "[^\n]*; to and from host 0 B and 0 B; to and from disk 0 B and 0 B; dropped 0 B\n$",
+      with({{"TESSERA_LOG", "debug"}}));
+  EXPECT_RUN(0, "^tessera: warning: TESSERA_WORKER is no variable of this library and is ignored",
+             with({{"TESSERA_WORKER", "3"}}));
+  EXPECT_RUN(0, "^$", with({{"TESSERA_WORKER", "3"}, {"TESSERA_LOG", "off"}}));
+  // A folder that nobody named falls back to none, and says so.
+  EXPECT_RUN(0, "^tessera: warning: \\[TESSERA_SPILL_DIR\\] .* got /nowhere: .*spills to no disk",
+             Set{{"TMPDIR", "/nowhere"}, {"TESSERA_WORKERS", "1"}});
+  EXPECT_RUN(1, "^\\[TESSERA_SPILL_DIR\\] .* got /nowhere: ",
+             Set{{"TMPDIR", "/nowhere"}, {"TESSERA_SPILL_LIMIT", "1MiB"}});
+}
+
+TEST_F(SessionEnvironment, EachSessionWritesATraceOfItsOwn) {
+  using Set = std::vector<std::pair<const char*, std::string>>;
+  EXPECT_RUN(0, "", Set{{"TESSERA_TRACE", path("t.json")}}, 3);
+  for (const char* name : {"t.json", "t-2.json", "t-3.json"}) {
+    std::ifstream in(path(name));
+    std::string text((std::istreambuf_iterator<char>(in)), {});
+    EXPECT_NE(text.find("\"ph\":\"X\""), std::string::npos) << name;
+  }
+}
+
+TEST(Printing, RunsNothing) {
+  int calls = 0;
+  const Array x = map_blocks(
+      [&](std::span<const InputBlock>, const OutputBlock& out) {
+        ++calls;
+        std::fill_n(out.as<double>(), out.size(), 1.0);
+      },
+      {}, {.dtype = float64, .shape = Shape{6}, .chunks = Chunks{2}});
+  Session session(on("host"));
+  const SessionScope scope(session);
+  std::ostringstream out;
+  out << sum(x + 1.0);
+  EXPECT_NE(out.str().find("shape=(), dtype=float64, chunks=()"), std::string::npos) << out.str();
+  session.explain({x});
+  simulate({x});
+  EXPECT_EQ(calls, 0);
+  EXPECT_EQ(session.last_run().tasks, 0);
+  EXPECT_EQ(sum(x + 1.0).item<double>(), 12.0);
+  EXPECT_EQ(calls, 3);
 }
 
 }  // namespace

@@ -1,0 +1,87 @@
+#include "core/trace.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "faulty_file_system.hpp"
+#include "tessera/error.hpp"
+
+namespace tessera::core {
+namespace {
+
+class TraceTest : public testing::Test {
+ protected:
+  TraceTest() {
+    std::string pattern = testing::TempDir() + "/tessera_trace_XXXXXX";
+    folder_ = ::mkdtemp(pattern.data());
+  }
+  ~TraceTest() override { std::filesystem::remove_all(folder_); }
+  std::string path(const std::string& name) const { return folder_ + "/" + name; }
+  static Trace::Span span(int thread) {
+    return {Trace::Category::kTask, "add", "(0, 1)", 0, thread, 0, Trace::Clock::now(),
+            Trace::Clock::now()};
+  }
+
+  std::string folder_;
+};
+
+TEST_F(TraceTest, WritesWhatItHoldsWhenThereIsMuch) {
+  Trace trace(path("t.json"));
+  trace.name_thread(1, "one");
+  const std::size_t count = 2 * Trace::kMaxHeld + 10;
+  std::uintmax_t before = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    trace.add(span(static_cast<int>(i % 2)));
+    if (i % Trace::kMaxHeld != Trace::kMaxHeld - 1) continue;
+    std::uintmax_t now = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_)) now += entry.file_size();
+    EXPECT_GT(now, before + 50 * Trace::kMaxHeld);
+    before = now;
+  }
+  EXPECT_EQ(trace.size(), count);
+  EXPECT_FALSE(std::filesystem::exists(path("t.json")));
+  trace.close();
+  std::ifstream in(path("t.json"));
+  const nlohmann::json json = nlohmann::json::parse(in);
+  std::size_t spans = 0;
+  std::size_t names = 0;
+  for (const nlohmann::json& event : json["traceEvents"]) {
+    spans += event["ph"] == "X" ? 1 : 0;
+    names += event["name"] == "thread_name" ? 1 : 0;
+  }
+  EXPECT_EQ(spans, count);
+  EXPECT_EQ(names, 1U) << "thread 1 of device 0";
+}
+
+TEST_F(TraceTest, AFullDiskEndsTheTraceAndNothingElse) {
+  // The faults begin once the trace is open.
+  const FaultyFileSystem full({4, ENOSPC, true});
+  Trace trace(path("full.json"), full);
+  for (std::size_t i = 0; i < 3 * Trace::kMaxHeld; ++i) trace.add(span(0));
+  try {
+    trace.close();
+    FAIL();
+  } catch (const IoError& e) {
+    EXPECT_EQ(std::string(e.what()).find("[TESSERA_TRACE] a write must reach the disk; got "), 0U)
+        << e.what();
+  }
+  EXPECT_LT(trace.size(), 3 * Trace::kMaxHeld) << "what cannot be written is not kept";
+  EXPECT_FALSE(std::filesystem::exists(path("full.json")));
+}
+
+TEST_F(TraceTest, NumbersTheFilesOfOneProcess) {
+  EXPECT_EQ(next_trace_path("a.b/trace.json"), "a.b/trace.json");
+  EXPECT_EQ(next_trace_path("a.b/trace.json"), "a.b/trace-2.json");
+  EXPECT_EQ(next_trace_path("a.b/trace.json"), "a.b/trace-3.json");
+  EXPECT_EQ(next_trace_path("a.b/trace"), "a.b/trace");
+  EXPECT_EQ(next_trace_path("a.b/trace"), "a.b/trace-2");
+  EXPECT_EQ(next_trace_path("a.b/.trace"), "a.b/.trace");
+  EXPECT_EQ(next_trace_path("a.b/.trace"), "a.b/.trace-2");
+}
+
+}  // namespace
+}  // namespace tessera::core
