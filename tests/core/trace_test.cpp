@@ -59,7 +59,12 @@ TEST_F(TraceTest, WritesWhatItHoldsWhenThereIsMuch) {
 
 TEST_F(TraceTest, AFullDiskEndsTheTraceAndNothingElse) {
   // The faults begin once the trace is open.
-  const FaultyFileSystem full({4, ENOSPC, true});
+  const FaultyFileSystem counting({1'000'000, ENOSPC, true});
+  const std::uint64_t calls = [&] {
+    const Trace trace(path("other.json"), counting);
+    return counting.calls();
+  }();
+  const FaultyFileSystem full({calls + 1, ENOSPC, true});
   Trace trace(path("full.json"), full);
   for (std::size_t i = 0; i < 3 * Trace::kMaxHeld; ++i) trace.add(span(0));
   try {
