@@ -23,6 +23,12 @@ pkg_check_modules(HDF5 QUIET IMPORTED_TARGET hdf5)
 
 if(TESSERA_BUILD_TOOLS)
   find_package(CLI11 REQUIRED)
+  # For `tessera info`; what the NetCDF module was linked to says so itself when it is loaded.
+  string(CONCAT TESSERA_LIBRARY_VERSIONS
+    "Highway ${HWY_VERSION}, SLEEF ${SLEEF_VERSION}, OpenBLAS ${OPENBLAS_VERSION}, "
+    "LAPACKE ${LAPACKE_VERSION}, xxHash ${XXHASH_VERSION}, libdeflate ${DEFLATE_VERSION}, "
+    "zlib ${ZLIB_VERSION_STRING}, libpng ${PNG_VERSION_STRING}, "
+    "nlohmann_json ${nlohmann_json_VERSION}, CLI11 ${CLI11_VERSION}")
 endif()
 if(TESSERA_BUILD_TESTS)
   find_package(GTest REQUIRED)

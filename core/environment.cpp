@@ -44,6 +44,19 @@ LogLevel parse_level(const char* name, std::string_view text) {
   throw InvalidArgument(core::text("[", name, "] the level is off, error, warning, info or debug; got \"", text, "\""));
 }
 
+std::vector<std::string> parse_folders(const char* name, std::string_view text) {
+  std::vector<std::string> folders;
+  for (std::size_t begin = 0; begin <= text.size() && !text.empty();) {
+    const std::size_t end = std::min(text.find(':', begin), text.size());
+    if (end == begin) {
+      throw InvalidArgument(core::text("[", name, "] the value is folders with a \":\" between them; got \"", text, "\""));
+    }
+    folders.emplace_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return folders;
+}
+
 void write_line(LogLevel level, const std::string& text) {
   static constexpr const char* kNames[] = {"off", "error", "warning", "info", "debug"};
   std::fprintf(stderr, "tessera: %s: %s\n", kNames[static_cast<std::size_t>(level)], text.c_str());
@@ -84,7 +97,7 @@ const std::vector<VariableInfo>& environment_variables() {
       {"TESSERA_LOG", "off, error, warning, info or debug; default warning"},
       {"TESSERA_FUSE", "on or off: fuse elementwise chains; default on"},
       {"TESSERA_WINDOW", "tasks looked ahead of the first unfinished one; default 4096"},
-      {"TESSERA_MODULE_PATH", "folder of the run-time modules (NetCDF)"},
+      {"TESSERA_MODULE_PATH", "folders of the run-time modules (NetCDF), with a \":\" between them"},
   };
   return kTable;
 }
@@ -110,6 +123,7 @@ Environment parse_environment(const char* (*get)(const char*)) {
   if (const char* v = get("TESSERA_LOG")) out.log = parse_level("TESSERA_LOG", v);
   if (const char* v = get("TESSERA_FUSE")) out.fuse = parse_switch("TESSERA_FUSE", v);
   if (const char* v = get("TESSERA_WINDOW")) out.window = parse_number<std::uint32_t>("TESSERA_WINDOW", v, 1, 1u << 24);
+  if (const char* v = get("TESSERA_MODULE_PATH")) out.module_path = parse_folders("TESSERA_MODULE_PATH", v);
   return out;
 }
 

@@ -26,6 +26,7 @@ struct Environment {
   LogLevel log = LogLevel::kWarning;              ///< TESSERA_LOG
   bool fuse = true;                               ///< TESSERA_FUSE
   std::uint32_t window = 4096;                    ///< TESSERA_WINDOW, tasks looked ahead
+  std::vector<std::string> module_path;           ///< TESSERA_MODULE_PATH, folders of run-time modules
 };
 
 /// The process's variables, read at the first call.

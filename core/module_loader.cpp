@@ -4,7 +4,6 @@
 #include <limits.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <vector>
 
 #include "core/environment.hpp"
@@ -15,17 +14,7 @@ namespace tessera::core {
 namespace {
 
 std::vector<std::string> module_folders() {
-  std::vector<std::string> folders;
-  // Read once: the environment may not be read while another thread changes it.
-  static const std::string from_environment = [] {
-    const char* value = std::getenv("TESSERA_MODULE_PATH");
-    return std::string(value == nullptr ? "" : value);
-  }();
-  for (std::size_t begin = 0; begin < from_environment.size();) {
-    const std::size_t end = std::min(from_environment.find(':', begin), from_environment.size());
-    if (end > begin) folders.push_back(from_environment.substr(begin, end - begin));
-    begin = end + 1;
-  }
+  std::vector<std::string> folders = environment().module_path;
   Dl_info self{};
   if (::dladdr(reinterpret_cast<void*>(&load_module), &self) != 0 && self.dli_fname != nullptr) {
     folders.push_back(parent_folder(self.dli_fname));

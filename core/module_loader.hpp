@@ -22,7 +22,7 @@ struct LoadedModule {
 
 /// Loads `file_name` ("libtessera_netcdf.so") and looks up `entry_symbol`. Looks in the folders of
 /// TESSERA_MODULE_PATH (separated by ":"), in the folder of this library, and in ../lib of the
-/// executable. Never throws for a missing module.
+/// executable. Never throws for a missing module. \throws InvalidArgument as environment() does.
 LoadedModule load_module(const std::string& file_name, const char* entry_symbol);
 
 }  // namespace tessera::core

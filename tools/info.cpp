@@ -30,7 +30,8 @@ int print_info(std::ostream& out) {
       << "\n  BLAS: " << kernels::host::blas_info()
       << "\n  LAPACK threads: " << env.lapack_threads.value_or(cores) << '\n';
   out << "\nFeatures\n  NetCDF: " << io::netcdf_support()
-      << "\n  npy, png: built in\n  CUDA: not in this build\n";
+      << "\n  npy, png: built in\n  CUDA: not in this build\n"
+      << "\nLibraries at build time\n  " TESSERA_LIBRARY_VERSIONS "\n";
   out << "\nEnvironment\n";
   for (const core::VariableInfo& variable : core::environment_variables()) {
     const char* value = std::getenv(variable.name);

@@ -94,8 +94,12 @@ const std::vector<Case>& cases() {
        "16",
        [](const Environment& e) { return e.window == 16; },
        {{"0", "the value is a whole number from 1 to 16777216; got \"0\""}}},
-      // Read by the module loader, which tries every folder that it names.
-      {"TESSERA_MODULE_PATH", "/opt/modules", [](const Environment&) { return true; }, {}},
+      {"TESSERA_MODULE_PATH",
+       "/a:b c:/d",
+       [](const Environment& e) {
+         return e.module_path == std::vector<std::string>{"/a", "b c", "/d"};
+       },
+       {{":/a", "the value is folders with a \":\" between them; got \":/a\""}}},
   };
   return all;
 }
