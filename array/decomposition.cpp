@@ -62,7 +62,7 @@ std::shared_ptr<const Node> block_qr(const Array& x, bool with_q, const Where& w
   op.attributes = std::move(attributes);
   op.tasks = r_grid.counts();
   op.reads = {array::same_blocks(2)};
-  return array::make_block_node("qr", std::move(op), {x}, std::move(outputs), where);
+  return array::make_block_node(with_q ? "qr" : "qr_r", std::move(op), {x}, std::move(outputs), where);
 }
 
 // Whether the rows are cut and the columns are not, and there are enough rows for a tree.
@@ -119,7 +119,7 @@ std::shared_ptr<const Node> block_svd(const Array& x, bool with_vectors, const W
   op.tasks = {1, 1};
   op.reads = {array::same_blocks(2)};
   op.wide = true;
-  return array::make_block_node("svd", std::move(op), {x}, std::move(outputs), where);
+  return array::make_block_node(with_vectors ? "svd" : "svdvals", std::move(op), {x}, std::move(outputs), where);
 }
 
 Array values(const std::shared_ptr<const Node>& node, const Where& where) {

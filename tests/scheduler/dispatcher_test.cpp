@@ -193,7 +193,7 @@ TEST(Dispatcher, RefusesATaskThatCanNeverFit) {
   } catch (const OutOfMemory& e) {
     EXPECT_EQ(std::string(e.what()),
               "[zeros] a task must fit its device's budget; got a need of 8.00 KiB for inputs, "
-              "outputs and scratch on "
+              "outputs (1024,) and scratch on "
               "host:0 with 4.00 KiB; try smaller chunks or a larger TESSERA_DEVICE_MEMORY");
     EXPECT_EQ(e.requested_bytes, 8192u);
     EXPECT_EQ(e.budget_bytes, 4096u);

@@ -91,9 +91,33 @@ TEST(EngineFault, TaskThatCannotFitIsRefusedBeforeAnythingRuns) {
   const std::string text = thrown<OutOfMemory>([&] { session.compute({x}); });
   EXPECT_EQ(text.substr(0, text.find('\n')),
             "[map_blocks] a task must fit its device's budget; got a need of 3.81 MiB for inputs, "
-            "outputs and scratch on "
+            "outputs (500, 1000) and scratch on "
             "host:0 with 1.00 MiB; try smaller chunks or a larger TESSERA_DEVICE_MEMORY");
   EXPECT_EQ(calls, 0);
+  expect_works(session);
+}
+
+// The factorisation itself is named, with the matrix, not the copy that gathers it.
+TEST(EngineFault, GatheredMatrixThatCannotFitIsNamed) {
+  SessionOptions options = small_session();
+  options.device_memory_bytes = kMiB;
+  Session session(options);
+  const Array x = random::normal({300, 300}, {.chunks = {100, 100}, .seed = 2});
+  const auto refused = [&](const Array& y) {
+    const std::string text = thrown<OutOfMemory>([&] { session.compute({y}); });
+    return text.substr(0, text.find(" and scratch"));
+  };
+  const auto begins = [](const std::string& text, const std::string& with) {
+    EXPECT_EQ(text.substr(0, with.size()), with);
+  };
+  begins(refused(svd(x).u), "[svd] a task must fit its device's budget; got a need of ");
+  EXPECT_NE(refused(svd(x).u).find(
+                "MiB for inputs (300, 300), outputs (1, 300) (300, 300) (300, 300)"),
+            std::string::npos)
+      << refused(svd(x).u);
+  begins(refused(svdvals(x)), "[svdvals] a task must fit its device's budget; got a need of ");
+  begins(refused(qr(x).q), "[qr] a task must fit its device's budget; got a need of ");
+  begins(refused(qr_r(x)), "[qr_r] a task must fit its device's budget; got a need of ");
   expect_works(session);
 }
 

@@ -220,8 +220,8 @@ TEST(HostRun, WhatCannotFitIsRefusedAndWhatFindsNoRoomIsOutOfMemory) {
   const TaskOrder order(plan);
   Machine small(1, 2, 2047, 0, 0);
   EXPECT_EQ(error_of<OutOfMemory>(order, small.run_options()),
-            "[second] a task must fit its device's budget; got a need of 2.00 KiB for inputs, "
-            "outputs and scratch on host:0 with 2.00 KiB; "
+            "[second] a task must fit its device's budget; got a need of 2.00 KiB for inputs (1, 128), "
+            "outputs (1, 128) and scratch on host:0 with 2.00 KiB; "
             "try smaller chunks or a larger TESSERA_DEVICE_MEMORY\n  built at model.cpp:12");
   // Twelve blocks are to be kept, and there is room for four of them.
   Machine full(1, 2, 2048, 2048, 0);
