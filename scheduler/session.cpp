@@ -15,7 +15,6 @@
 #include "device/host_devices.hpp"
 #include "kernels/registry.hpp"
 #include "scheduler/executor/host_driver.hpp"
-#include "scheduler/executor/modelled_run.hpp"
 #include "scheduler/plan/explain.hpp"
 #include "scheduler/plan/lower.hpp"
 #include "tessera/error.hpp"
@@ -378,37 +377,6 @@ std::future<std::vector<HostArray>> compute_async(std::vector<Array> arrays, Run
 }
 std::vector<Array> persist(const std::vector<Array>& arrays, const RunOptions& options) {
   return Session::current().persist(arrays, options);
-}
-
-SimulationReport simulate(const std::vector<Array>& arrays, const SimulationOptions& options) {
-  std::vector<Goal> goals;
-  for (const Array& array : arrays) goals.push_back({array, Goal::Kind::kKeep, nullptr});
-  scheduler::LowerOptions lower;
-  lower.fuse = options.fuse;
-  const scheduler::Lowered lowered = scheduler::lower(goals, lower);
-  const scheduler::TaskOrder order(lowered.plan);
-  scheduler::DispatcherOptions devices;
-  for (int d = 0; d < options.devices; ++d) {
-    devices.devices.push_back({options.device_memory_bytes, 4, core::text("null:", d)});
-  }
-  devices.host_budget_bytes = options.host_memory_bytes;
-  devices.disk_budget_bytes = options.disk_memory_bytes;
-  scheduler::ModelledOptions modelled;
-  modelled.model = {options.memory_bytes_per_s, options.flops_per_s,      options.link_bytes_per_s,
-                    options.host_bytes_per_s,   options.disk_bytes_per_s, options.task_overhead_s};
-  modelled.critical_path = options.critical_path;
-  modelled.check = options.check;
-  const scheduler::ModelledReport run = scheduler::run_modelled(order, devices, modelled);
-  SimulationReport out;
-  out.seconds = run.seconds;
-  out.critical_path_seconds = run.critical_path_seconds;
-  out.busy_seconds = run.busy_seconds;
-  out.tasks = run.counters.tasks;
-  out.device_to_device_bytes = run.counters.device_to_device_bytes;
-  out.spilled_bytes = run.counters.to_host_bytes + run.counters.to_disk_bytes;
-  out.peak_device_bytes = run.counters.peak_bytes;
-  out.peak_state_bytes = run.counters.peak_state_bytes;
-  return out;
 }
 
 HostArray Array::compute() const { return Session::current().compute({*this})[0]; }

@@ -153,8 +153,10 @@ TESSERA_EXPORT std::future<std::vector<HostArray>> compute_async(std::vector<Arr
 TESSERA_EXPORT std::vector<Array> persist(const std::vector<Array>& arrays, const RunOptions& options = {});
 
 /// Plans the computation and runs it on modelled devices, with every reservation, transfer, eviction and
-/// placement that a real run would do.
-/// \throws OutOfMemory when a task cannot fit.
+/// placement that a real run would do. Arrays that are kept in a session count as there already: their blocks
+/// are dealt to the devices in turn, and to the host and disk tiers when those are full.
+/// \throws OutOfMemory when a task or what is kept cannot fit; InvalidArgument for a number of devices, budget
+/// or rate that no machine has.
 TESSERA_EXPORT SimulationReport simulate(const std::vector<Array>& arrays, const SimulationOptions& options = {});
 
 }  // namespace tessera

@@ -62,6 +62,10 @@ class ModelledDriver : public Driver {
   void release(BufferId, Place, std::size_t) override {}
 
   ModelledReport run(Dispatcher& dispatcher) {
+    for (const ResidentBlock& block : options_.residents) {
+      dispatcher.add_resident(block);
+      if (options_.critical_path) path(block.buffer) = 0.0;
+    }
     dispatcher.start();
     while (!events_.empty()) {
       std::pop_heap(events_.begin(), events_.end());
@@ -123,6 +127,7 @@ class ModelledDriver : public Driver {
   }
   void check_ran(SlotIndex slot, std::int64_t block, const PlanNode& reader) const {
     const NodeIndex producer = plan_->slots[at(slot)].node;
+    if (plan_->nodes[at(producer)].resident) return;
     if (!ran_[at(producer)][at(block)]) {
       throw std::logic_error(core::text("[modelled run] a task runs after its inputs; got ",
                                         reader.label, " before block ", block, " of ",
@@ -131,7 +136,7 @@ class ModelledDriver : public Driver {
   }
 
   const Plan* plan_;
-  ModelledOptions options_;
+  const ModelledOptions& options_;
   std::vector<Engines> engines_;
   std::vector<Event> events_;
   std::vector<double> ready_;

@@ -24,6 +24,9 @@ struct ModelledOptions {
   bool critical_path = false;
   /// Checks with one bit a task that each ran once and after its inputs; a breach throws std::logic_error.
   bool check = false;
+  /// Blocks that are there when the run begins, numbered from 1: all those of the plan's resident
+  /// nodes.
+  std::vector<ResidentBlock> residents;
 };
 
 /// \throws OutOfMemory when a task cannot fit, or when no room can be made.
