@@ -1,4 +1,5 @@
 #include "array/node.hpp"
+#include "array/number.hpp"
 #include "array/refuse.hpp"
 #include "tessera/creation.hpp"
 #include "tessera/elementwise.hpp"
@@ -18,6 +19,7 @@ Array scan(const char* name, ReduceOp op, const Array& x, const CumulativeOption
            "; try {.axis = ...} or ravel()");
   }
   const int axis = array::normalize_axis(options.axis.value_or(0), x.ndim(), name);
+  array::check_arithmetic(name, options.dtype.value_or(x.dtype()));
   const DType dtype = options.dtype.value_or(core::reduced_dtype(op, x.dtype()));
   if (dtype == DType::kBool) {
     refuse(name, "the dtype must be numeric; got ", dtype, "; try int64");

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "array/block_node.hpp"
+#include "array/number.hpp"
 #include "array/refuse.hpp"
 #include "tessera/linalg.hpp"
 #include "tessera/manipulation.hpp"
@@ -20,6 +21,7 @@ constexpr std::int64_t kStacked = 8;
 
 Array checked_matrix(const Array& x, const char* name, const Where& where) {
   if (x.ndim() != 2) array::refuse(name, "a matrix has two axes; got shape ", to_string(x.shape()));
+  array::check_arithmetic(name, x.dtype());
   const bool inexact = is_floating(x.dtype()) || is_complex(x.dtype());
   return inexact ? x : array::cast(x, DType::kFloat64, where);
 }

@@ -3,6 +3,7 @@
 
 #include "array/assemble.hpp"
 #include "array/block_node.hpp"
+#include "array/number.hpp"
 #include "array/refuse.hpp"
 #include "tessera/creation.hpp"
 #include "tessera/elementwise.hpp"
@@ -99,6 +100,7 @@ Histogram histogram(const Array& x, const HistogramOptions& options, std::source
   if (is_complex(x.dtype())) {
     refuse("histogram", "the dtype must be real; got ", x.dtype(), "; try abs() of it");
   }
+  array::check_arithmetic("histogram", x.dtype());
   if (options.weights && options.weights->shape() != x.shape()) {
     refuse("histogram", "weights must have the array's shape; got ",
            to_string(options.weights->shape()), " for ", to_string(x.shape()));

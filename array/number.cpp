@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "array/refuse.hpp"
+#include "core/storage_dtype.hpp"
 
 namespace tessera::array {
 namespace {
@@ -35,6 +36,11 @@ void check_fits(std::string_view where, const Scalar& number, DType dtype) {
   if (fits(number, dtype)) return;
   refuse(where, "a number must fit the dtype; got ", number.to_string(), " for ", dtype,
          "; try another dtype");
+}
+
+void check_arithmetic(std::string_view where, DType dtype) {
+  if (core::has_arithmetic(dtype)) return;
+  refuse(where, "the dtype must have arithmetic; got ", dtype, "; try astype(float32)");
 }
 
 }  // namespace tessera::array

@@ -14,4 +14,7 @@ bool fits(const Scalar& number, DType dtype);
 /// \throws InvalidArgument naming `where` unless the number fits.
 void check_fits(std::string_view where, const Scalar& number, DType dtype);
 
+/// \throws InvalidArgument naming `where` for dtypes that are only stored.
+void check_arithmetic(std::string_view where, DType dtype);
+
 }  // namespace tessera::array

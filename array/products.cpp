@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "array/node.hpp"
+#include "array/number.hpp"
 #include "array/refuse.hpp"
 #include "tessera/creation.hpp"
 #include "tessera/elementwise.hpp"
@@ -18,9 +19,7 @@ DType product_dtype(const char* name, const Array& a, const Array& b) {
   if (dtype == DType::kBool) {
     refuse(name, "the dtype must be numeric; got ", dtype, "; try astype(int64)");
   }
-  if (dtype == DType::kFloat16 || dtype == DType::kBFloat16) {
-    refuse(name, "the dtype must have arithmetic; got ", dtype, "; try astype(float32)");
-  }
+  array::check_arithmetic(name, dtype);
   return dtype;
 }
 

@@ -7,6 +7,7 @@
 
 #include "array/assemble.hpp"
 #include "array/block_node.hpp"
+#include "array/number.hpp"
 #include "array/refuse.hpp"
 #include "tessera/creation.hpp"
 #include "tessera/elementwise.hpp"
@@ -20,6 +21,7 @@ using array::refuse;
 Array sort_blocks(const char* name, const Array& x, const SortOptions& options, bool indices,
                   const std::source_location& where) {
   const int axis = array::normalize_axis(options.axis, x.ndim(), name);
+  array::check_arithmetic(name, x.dtype());
   const AxisChunks& chunks = x.chunks().axis(axis);
   if (chunks.count() != 1) {
     refuse(name, "the axis must lie in one chunk; got ", chunks.count(), " chunks along axis ",
@@ -100,6 +102,7 @@ Array argsort(const Array& x, const SortOptions& options, std::source_location w
 
 TopK topk(const Array& x, std::int64_t k, int axis, std::source_location where) {
   const int at = array::normalize_axis(axis, x.ndim(), "topk");
+  array::check_arithmetic("topk", x.dtype());
   if (k == 0) {
     refuse("topk", "k must not be 0; got 0; try a positive k for the largest elements");
   }
@@ -119,6 +122,7 @@ Array searchsorted(const Array& values, const Array& x, const SearchsortedOption
            "; try ravel()");
   }
   const DType dtype = result_type(values.dtype(), x.dtype());
+  array::check_arithmetic("searchsorted", dtype);
   auto attributes = std::make_shared<array::SearchsortedAttributes>();
   attributes->right = options.right;
   // Ascending values may be searched chunk by chunk: what is before x in each adds up.
@@ -139,6 +143,7 @@ Array searchsorted(const std::vector<double>& values, const Array& x,
 Array isin(const Array& x, const Array& values, const IsinOptions& options,
            std::source_location where) {
   const DType dtype = result_type(x.dtype(), values.dtype());
+  array::check_arithmetic("isin", dtype);
   const Array flat = ravel(array::cast(values, dtype, where), where);
   const std::int64_t chunk = std::max(kTableElements, x.chunks().max_block_elements());
   const Array tables =

@@ -1,5 +1,6 @@
 #include "core/reduce_op.hpp"
 
+#include "core/storage_dtype.hpp"
 #include "core/text.hpp"
 #include "tessera/error.hpp"
 
@@ -30,7 +31,7 @@ DType mean_dtype(DType dtype) {
 }
 
 void check(ReduceOp op, DType dtype) {
-  if (dtype == DType::kFloat16 || dtype == DType::kBFloat16) {
+  if (!has_arithmetic(dtype)) {
     throw InvalidArgument(core::text("[", name(op), "] the dtype must have arithmetic; got ", dtype,
                                      "; try astype(float32)"));
   }

@@ -3,6 +3,7 @@
 #include <array>
 #include <string>
 
+#include "core/storage_dtype.hpp"
 #include "tessera/error.hpp"
 
 namespace tessera::core {
@@ -36,7 +37,7 @@ const ScalarOpInfo& info(ScalarOp op) noexcept { return kInfo[static_cast<std::s
 OpDTypes infer_dtypes(ScalarOp op, DType t) {
   const DTypeRule rule = info(op).rule;
   if (op == ScalarOp::kCast || rule == DTypeRule::kSelect) return {t, t};
-  require(t != DType::kFloat16 && t != DType::kBFloat16, op,
+  require(has_arithmetic(t), op,
           "float16 and bfloat16 are storage dtypes without arithmetic", t, "astype(float32)");
   const bool exact = t == DType::kBool || is_integer(t);
   const DType floating = exact ? DType::kFloat64 : t;

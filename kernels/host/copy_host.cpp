@@ -5,7 +5,9 @@
 #include <cstring>
 #include <utility>
 
+#include "core/storage_dtype.hpp"
 #include "kernels/host/loop_nest.hpp"
+#include "kernels/host/loops.hpp"
 #include "kernels/host/visit_dtype.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -387,27 +389,42 @@ void copy_region(BlockView dst, ConstBlockView src) {
   if (plane.streaming) publish_streamed();
 }
 
-void fill_region(BlockView dst, const Scalar& value) {
-  visit_dtype(dst.dtype, "fill_region", [&]<typename T>(std::type_identity<T>) {
-    const T element = value.to<T>();
-    T* data = reinterpret_cast<T*>(dst.data);
-    LoopNest<1> nest;
-    for (std::size_t axis = 0; axis < dst.shape.size(); ++axis) {
-      nest.add_axis(dst.shape[axis], {dst.strides[axis]});
+namespace {
+
+template <typename T>
+void fill_elements(const BlockView& dst, T element) {
+  T* data = reinterpret_cast<T*>(dst.data);
+  LoopNest<1> nest;
+  for (std::size_t axis = 0; axis < dst.shape.size(); ++axis) {
+    nest.add_axis(dst.shape[axis], {dst.strides[axis]});
+  }
+  nest.sort_by(0);
+  nest.merge();
+  const int last = nest.rank() - 1;
+  const std::int64_t count = last < 0 ? 1 : nest.extent(last);
+  const std::int64_t stride = last < 0 ? 1 : nest.stride(0, last);
+  nest.for_each(1, [&](const std::array<std::int64_t, 1>& at) {
+    T* to = data + at[0];
+    if (stride == 1) {
+      std::fill_n(to, count, element);
+    } else {
+      for (std::int64_t i = 0; i < count; ++i) to[i * stride] = element;
     }
-    nest.sort_by(0);
-    nest.merge();
-    const int last = nest.rank() - 1;
-    const std::int64_t count = last < 0 ? 1 : nest.extent(last);
-    const std::int64_t stride = last < 0 ? 1 : nest.stride(0, last);
-    nest.for_each(1, [&](const std::array<std::int64_t, 1>& at) {
-      T* to = data + at[0];
-      if (stride == 1) {
-        std::fill_n(to, count, element);
-      } else {
-        for (std::int64_t i = 0; i < count; ++i) to[i * stride] = element;
-      }
-    });
+  });
+}
+
+}  // namespace
+
+void fill_region(BlockView dst, const Scalar& value) {
+  if (!core::has_arithmetic(dst.dtype)) {
+    alignas(kLanePadBytes) const double real[kLanePadBytes / sizeof(double)] = {value.to<double>()};
+    alignas(kLanePadBytes) std::uint16_t stored[kLanePadBytes / sizeof(std::uint16_t)] = {};
+    const void* args[] = {real};
+    find_cast(DType::kFloat64, dst.dtype)(args, stored, 1);
+    return fill_elements(dst, stored[0]);
+  }
+  visit_dtype(dst.dtype, "fill_region", [&]<typename T>(std::type_identity<T>) {
+    fill_elements(dst, value.to<T>());
   });
 }
 

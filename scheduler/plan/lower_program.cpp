@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "array/node.hpp"
+#include "core/storage_dtype.hpp"
 #include "scheduler/plan/lowering.hpp"
 
 namespace tessera::scheduler {
@@ -46,11 +47,8 @@ class ProgramBuilder {
     const array::Output& output = node.outputs[0];
     add_label(node.name);
     if (const auto* constant = std::get_if<array::Constant>(&node.attributes)) {
-      Instr instr;
-      instr.kind = InstrKind::kConstant;
-      instr.dtype = output.dtype;
-      instr.constant = constant->value;
-      return push(instr);
+      const bool stored_only = !core::has_arithmetic(output.dtype);
+      return cast(this->constant(constant->value, stored_only ? DType::kFloat64 : output.dtype), output.dtype);
     }
     if (const auto* arange = std::get_if<array::Arange>(&node.attributes)) return emit_arange(*arange, output, read);
     if (const auto* eye = std::get_if<array::Eye>(&node.attributes)) {
@@ -126,6 +124,10 @@ class ProgramBuilder {
 
   int emit_operation(const array::Node& node, const AffineRead& read) {
     const auto& op = std::get<array::Elementwise>(node.attributes);
+    if (op.op == ScalarOp::kCast) {
+      return cast(value(node.inputs[0], array::compose(broadcast_read(node.inputs[0].shape(), node.outputs[0].shape), read)),
+                  node.outputs[0].dtype);
+    }
     Instr instr;
     instr.kind = InstrKind::kOp;
     instr.op = op.op;
@@ -210,6 +212,11 @@ class ProgramBuilder {
   int cast(int v, DType dtype) {
     const DType from = spec_->program.instrs[at(v)].dtype;
     if (from == dtype) return v;
+    // Types that are only stored convert from and to real ones.
+    const auto is_real = [](DType d) { return core::has_arithmetic(d) && is_floating(d); };
+    if ((!core::has_arithmetic(dtype) && !is_real(from)) || (!core::has_arithmetic(from) && !is_real(dtype))) {
+      return cast(cast(v, DType::kFloat64), dtype);
+    }
     Instr instr;
     instr.kind = InstrKind::kOp;
     instr.op = ScalarOp::kCast;

@@ -113,6 +113,43 @@ TEST(EngineRegression, VarianceOfHugeNumbersIsInfinite) {
   }
 }
 
+// Dtypes without arithmetic are made, copied, converted and kept like all others.
+TEST(EngineRegression, StoredDtypesAreMadeAndCopied) {
+  const auto bits = [](const Array& x) {
+    const HostArray h = x.compute();
+    const auto* first = reinterpret_cast<const std::uint16_t*>(h.data());
+    return std::vector<std::uint16_t>(first, first + h.size());
+  };
+  using Bits = std::vector<std::uint16_t>;
+  for (const DType dtype : {DType::kFloat16, DType::kBFloat16}) {
+    const bool half = dtype == DType::kFloat16;
+    const std::uint16_t one = half ? 0x3c00 : 0x3f80;
+    const std::uint16_t three_halves = half ? 0x3e00 : 0x3fc0;
+    const std::uint16_t minus_two = 0xc000;
+    EXPECT_EQ(bits(full({2}, 1.5, {.dtype = dtype})), Bits(2, three_halves));
+    EXPECT_EQ(bits(zeros({5}, {.chunks = {2}, .dtype = dtype})), Bits(5, 0));
+    EXPECT_EQ(bits(eye(2, {.dtype = dtype})), (Bits{one, 0, 0, one}));
+    EXPECT_EQ(bits(tri(2, 2, {.dtype = dtype})), (Bits{one, 0, one, one}));
+    EXPECT_EQ(bits(astype(asarray({1, -2}), dtype)), (Bits{one, minus_two}));
+    EXPECT_EQ(bits(astype(asarray({1, 0}) == 1, dtype)), (Bits{one, 0}));
+    const Array x = astype(asarray({1.0, 1.5, -2.0}, {.chunks = {2}}), dtype).persist();
+    EXPECT_EQ(bits(x), (Bits{one, three_halves, minus_two}));
+    EXPECT_EQ(bits(pad(x, {{1, 1}}, {.value = 1})), (Bits{one, one, three_halves, minus_two, one}));
+    EXPECT_EQ(bits(diag(x[{Slice{.stop = 2}}])), (Bits{one, 0, 0, three_halves}));
+    const HostArray whole = astype(x, int32).compute();
+    EXPECT_EQ(whole.span<std::int32_t>()[2], -2);
+    const HostArray complex = astype(x, complex64).compute();
+    EXPECT_EQ(complex.span<std::complex<float>>()[1], std::complex<float>(1.5f, 0.0f));
+    EXPECT_THROW(sort(zeros({2}, {.dtype = dtype})), InvalidArgument);
+    EXPECT_THROW(topk(x, 1), InvalidArgument);
+    EXPECT_THROW(searchsorted(x, x), InvalidArgument);
+    EXPECT_THROW(isin(x, x), InvalidArgument);
+    EXPECT_THROW(histogram(x, {.range = {{0.0, 1.0}}}), InvalidArgument);
+    EXPECT_THROW(svdvals(zeros({2, 2}, {.dtype = dtype})), InvalidArgument);
+    EXPECT_THROW(cumulative_sum(x), InvalidArgument);
+  }
+}
+
 // No group at all, or no element in any of them.
 TEST(EngineRegression, GroupsWithoutElements) {
   const std::vector<std::int64_t> none{-1, -1, -5};
