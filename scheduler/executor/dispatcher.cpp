@@ -507,7 +507,8 @@ Dispatcher::Admission Dispatcher::admit(TaskId id) {
       device.blocked_need = need;
       device.blocked_covered = device.used + need <= device.budget + device.leaving;
       device.blocked_epoch = device.epoch;
-      device.ahead = std::max(device.ahead, std::min(device.budget / 8, 4 * need));
+      if (device.budget / 8 >= need)
+        device.ahead = std::max(device.ahead, std::min(device.budget / 8, 4 * need));
       return Admission::kBlocked;
     }
     // Making room may have sent one of the blocks to copy on its way: look again when it has

@@ -145,10 +145,14 @@ TEST(FillRegion, WritesConvertedScalarsAndNothingElse) {
   EXPECT_EQ(flags.values<bool>(), (std::vector<bool>{true, true, true}));
 }
 
-TEST(FillRegion, RefusesStorageOnlyDtypes) {
-  TestBlock half(DType::kFloat16, {2});
-  EXPECT_EQ(test::thrown_text<InvalidArgument>([&] { fill_region(half.view(), 1); }),
-            "[fill_region] the dtype must have arithmetic; got float16; try astype(float32)");
+TEST(FillRegion, RoundsToStorageOnlyDtypes) {
+  const std::pair<DType, std::uint16_t> ones[] = {{DType::kFloat16, 0x3c00},
+                                                  {DType::kBFloat16, 0x3f80}};
+  for (const auto& [dtype, bits] : ones) {
+    TestBlock half(dtype, {2});
+    fill_region(half.view(), 1);
+    EXPECT_EQ(half.values<std::uint16_t>(), (std::vector<std::uint16_t>{bits, bits})) << dtype;
+  }
 }
 
 }  // namespace
