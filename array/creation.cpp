@@ -256,7 +256,9 @@ Array triu(const Array& x, std::int64_t k, std::source_location where) {
 }
 
 Array diag(const Array& x, std::int64_t k, std::source_location where) {
-  if (x.ndim() == 2) return diagonal(x, {.offset = k}, where);
+  if (x.ndim() == 2) {
+    return array::in_name_of("diag", [&] { return diagonal(x, {.offset = k}, where); });
+  }
   if (x.ndim() != 1) {
     refuse("diag", "the array must have 1 or 2 axes; got shape ", to_string(x.shape()),
            "; try diagonal()");

@@ -1,5 +1,6 @@
 #include "tessera/elementwise.hpp"
 
+#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -196,26 +197,34 @@ Array where(const Operand& condition, const Operand& a, const Operand& b) {
 
 Array clip(const Operand& x, const std::optional<Operand>& low,
            const std::optional<Operand>& high) {
-  Operand out = x;
-  if (low) out = Operand(apply(ScalarOp::kMaximum, {&out, &*low}), x.where());
-  if (high) out = Operand(apply(ScalarOp::kMinimum, {&out, &*high}), x.where());
-  return out.array();
+  return array::in_name_of("clip", [&] {
+    Operand out = x;
+    if (low) out = Operand(apply(ScalarOp::kMaximum, {&out, &*low}), x.where());
+    if (high) out = Operand(apply(ScalarOp::kMinimum, {&out, &*high}), x.where());
+    return out.array();
+  });
 }
 
 Array isclose(const Operand& a, const Operand& b, const IscloseOptions& options) {
   const auto at = [&](const Array& x) { return Operand(x, a.where()); };
   const auto number = [&](double x) { return Operand(x, a.where()); };
-  // Integers are compared in float64, where their difference cannot wrap around.
-  const DType promoted = core::infer_dtypes(ScalarOp::kDivide, promote({&a, &b}, true)).compute;
-  const Operand x = at(converted(a, promoted, "isclose"));
-  const Operand y = at(converted(b, promoted, "isclose"));
-  const Operand scaled = at(multiply(at(abs(y)), number(options.rtol)));
-  const Operand bound = at(add(scaled, number(options.atol)));
-  const Operand near = at(less_equal(at(abs(at(subtract(x, y)))), bound));
-  const Operand close = at(logical_and(near, at(isfinite(y))));
-  const Array same = logical_or(close, at(equal(x, y)));
-  if (!options.equal_nan) return same;
-  return logical_or(at(same), at(logical_and(at(isnan(x)), at(isnan(y)))));
+  if (std::isnan(options.rtol) || std::isnan(options.atol)) {
+    array::refuse("isclose", "tolerances must be numbers; got rtol ", options.rtol, " and atol ",
+                  options.atol);
+  }
+  return array::in_name_of("isclose", [&] {
+    // Integers are compared in float64, where their difference cannot wrap around.
+    const DType promoted = core::infer_dtypes(ScalarOp::kDivide, promote({&a, &b}, true)).compute;
+    const Operand x = at(converted(a, promoted, "isclose"));
+    const Operand y = at(converted(b, promoted, "isclose"));
+    const Operand scaled = at(multiply(at(abs(y)), number(options.rtol)));
+    const Operand bound = at(add(scaled, number(options.atol)));
+    const Operand near = at(less_equal(at(abs(at(subtract(x, y)))), bound));
+    const Operand close = at(logical_and(near, at(isfinite(y))));
+    const Array same = logical_or(close, at(equal(x, y)));
+    if (!options.equal_nan) return same;
+    return logical_or(at(same), at(logical_and(at(isnan(x)), at(isnan(y)))));
+  });
 }
 
 Array nan_to_num(const Array& x, const NanToNumOptions& options, std::source_location where) {

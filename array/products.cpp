@@ -189,7 +189,8 @@ Array outer(const Array& a, const Array& b, std::source_location where) {
 }
 
 Array trace(const Array& x, const DiagonalOptions& options, std::source_location where) {
-  return sum(diagonal(x, options, where), {.axis = -1}, where);
+  return array::in_name_of("trace",
+                           [&] { return sum(diagonal(x, options, where), {.axis = -1}, where); });
 }
 
 Array cross(const Array& a, const Array& b, int axis, std::source_location where) {

@@ -26,14 +26,16 @@ void check_not_empty(ReduceOp op, const Array& x, const std::vector<bool>& axes)
 }
 
 // Drops the reduced axes, which have extent 1, unless they are to stay.
-Array finished(const Array& x, const std::vector<bool>& axes, bool keepdims,
+Array finished(const char* name, const Array& x, const std::vector<bool>& axes, bool keepdims,
                const std::source_location& where) {
   if (keepdims) return x;
-  std::vector<int> dropped;
+  array::AffineRead read;
+  Shape shape;
   for (std::size_t i = 0; i < axes.size(); ++i) {
-    if (axes[i]) dropped.push_back(static_cast<int>(i));
+    read.push_back({axes[i] ? -1 : static_cast<int>(shape.size()), 0, 1});
+    if (!axes[i]) shape.push_back(x.shape()[i]);
   }
-  return squeeze(x, dropped, where);
+  return array::make_view(name, x, std::move(read), std::move(shape), where);
 }
 
 Array reduce(ReduceOp op, const Array& x, const Axes& axis, bool keepdims, double ddof,
@@ -51,7 +53,7 @@ Array reduce(ReduceOp op, const Array& x, const Axes& axis, bool keepdims, doubl
   }
   const Array kept = array::make_array(name_of(op), array::Reduce{op, axes, ddof}, {x}, dtype,
                                        ChunkGrid(std::move(cuts)), where);
-  return finished(kept, axes, keepdims, where);
+  return finished(name_of(op), kept, axes, keepdims, where);
 }
 
 Array reduce_sum(ReduceOp op, const Array& x, const SumOptions& options,
@@ -129,7 +131,7 @@ Array norm(const Array& x, const ReduceOptions& options, std::source_location wh
 
 Array allclose(const Operand& a, const Operand& b, double rtol, double atol, bool equal_nan) {
   const IscloseOptions options{.rtol = rtol, .atol = atol, .equal_nan = equal_nan};
-  return all(isclose(a, b, options), {}, a.where());
+  return array::in_name_of("allclose", [&] { return all(isclose(a, b, options), {}, a.where()); });
 }
 
 Array nansum(const Array& x, const SumOptions& options, std::source_location where) {

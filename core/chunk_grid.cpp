@@ -329,6 +329,10 @@ ChunkGrid Chunks::resolve(const Shape& shape, DType dtype, std::string_view wher
   if (const auto* text = std::get_if<std::string>(&spec_)) {
     const double bytes =
         *text == "auto" ? kAutoBytes : static_cast<double>(parse_bytes(*text, where));
+    if (bytes == 0.0) {
+      throw InvalidArgument(core::text("[", where, "] a chunk must have a size; got \"", *text,
+                                       "\"; try \"128 MiB\" or \"auto\""));
+    }
     return grid_for_bytes(shape, dtype, bytes);
   }
   if (const auto* per_axis = std::get_if<std::vector<std::int64_t>>(&spec_)) {

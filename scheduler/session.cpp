@@ -384,11 +384,15 @@ Array Array::persist() const { return Session::current().persist({*this})[0]; }
 std::string Array::explain() const { return Session::current().explain({*this}); }
 
 std::ostream& operator<<(std::ostream& out, const Array& array) {
-  scheduler::LowerOptions lower;
-  const scheduler::Lowered lowered = scheduler::lower({{array, Goal::Kind::kKeep, nullptr}}, lower);
-  return out << "Array<" << array.node()->name << ", shape=" << to_string(array.shape()) << ", dtype=" << array.dtype()
-             << ", chunks=" << array.chunks() << ", " << format_bytes(array.nbytes()) << ", " << lowered.plan.total_tasks()
-             << " tasks>";
+  out << "Array<" << array.node()->name << ", shape=" << to_string(array.shape()) << ", dtype=" << array.dtype()
+      << ", chunks=" << array.chunks() << ", " << format_bytes(array.nbytes()) << ", ";
+  try {
+    const scheduler::Lowered lowered = scheduler::lower({{array, Goal::Kind::kKeep, nullptr}}, {});
+    out << lowered.plan.total_tasks() << " tasks>";
+  } catch (const InvalidArgument&) {
+    out << "more tasks than a plan holds>";
+  }
+  return out;
 }
 
 }  // namespace tessera

@@ -11,8 +11,8 @@
 
 // Arrays made from nothing or from host memory. Values that follow from an element's index
 // (constants, ranges, identity matrices) are never stored: they are computed where they are used.
-// Every function throws InvalidArgument for a negative extent and for chunks that do not fit the
-// shape.
+// Every function throws InvalidArgument for a negative extent, for chunks that do not fit the
+// shape, for arrays of 2^63 bytes or more and for numbers that an integer dtype does not hold.
 
 namespace tessera {
 
@@ -54,7 +54,8 @@ TESSERA_EXPORT Array full_like(const Array& x, const Scalar& value, const LikeOp
 
 struct RangeOptions {
   Chunks chunks = {};
-  std::optional<DType> dtype = std::nullopt;  ///< default: int64 for whole numbers, else float64
+  std::optional<DType> dtype =
+      std::nullopt;  ///< default: int64 (or uint64 where needed) for whole numbers, else float64
 };
 /// 0, 1, ... below `stop`.
 TESSERA_EXPORT Array arange(const Scalar& stop, const RangeOptions& options = {},
@@ -64,7 +65,8 @@ TESSERA_EXPORT Array arange(const Scalar& start, const Scalar& stop,
                             const RangeOptions& options = {},
                             std::source_location where = std::source_location::current());
 /// start + i * step for 0 <= i < ceil((stop - start) / step), and none when that is negative.
-/// \throws InvalidArgument for a step of 0, complex numbers, or fractions with an integer dtype.
+/// \throws InvalidArgument for a step of 0, complex numbers, or an integer dtype that does
+/// not hold every element.
 TESSERA_EXPORT Array arange(const Scalar& start, const Scalar& stop, const Scalar& step,
                             const RangeOptions& options = {},
                             std::source_location where = std::source_location::current());

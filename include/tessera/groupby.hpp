@@ -19,7 +19,7 @@ struct GroupbyOptions {
 /// a tree; nothing is sorted or moved, whatever the order of the labels. `function` is "sum",
 /// "prod", "min", "max", "mean", "var", "std", one of these behind "nan" ("nanmean"), or "count"
 /// (elements that are not NaN, int64). Groups without elements give 0 (sum, count), 1 (prod) or
-/// NaN.
+/// NaN. Without any label at or above 0 and without group_count there is no group: extent 0.
 /// \throws InvalidArgument for another function, labels that are not as many as the axis has
 /// elements or not below group_count, and for the "min" or "max" of integers when a group has no
 /// elements.

@@ -9,9 +9,9 @@
 #include "tessera/reduction.hpp"
 
 // Products of vectors, matrices and stacks of matrices. Operands are converted to their promoted
-// dtype, integers included; bool is refused. Results are cut as the operands are along the axes
-// they come from. Every function throws InvalidArgument naming both shapes when they do not fit
-// each other.
+// dtype, integers included; two of bool are refused. Results are cut as the operands are along the
+// axes they come from. Every function throws InvalidArgument naming both shapes when they do not
+// fit each other.
 
 namespace tessera {
 

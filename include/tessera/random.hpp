@@ -23,7 +23,7 @@ struct UniformOptions {
   double high = 1.0;
 };
 /// Numbers spread evenly over [low, high). dtype float32 or float64.
-/// \throws InvalidArgument unless low <= high and both are finite.
+/// \throws InvalidArgument unless low <= high and both and their distance are finite.
 TESSERA_EXPORT Array uniform(const Shape& shape, const UniformOptions& options = {},
                              std::source_location where = std::source_location::current());
 
@@ -34,7 +34,8 @@ struct NormalOptions {
   double loc = 0.0;    ///< mean
   double scale = 1.0;  ///< standard deviation
 };
-/// Normally distributed numbers. dtype float32 or float64. \throws InvalidArgument for scale < 0.
+/// Normally distributed numbers. dtype float32 or float64. \throws InvalidArgument unless loc is
+/// finite and scale is finite and not negative.
 TESSERA_EXPORT Array normal(const Shape& shape, const NormalOptions& options = {},
                             std::source_location where = std::source_location::current());
 

@@ -108,6 +108,33 @@ TEST(Limits, CountsOfResults) {
                  "group 2; try astype(float64) or other labels");
 }
 
+TEST(Limits, OptionsWithoutAMeaning) {
+  const double nan = std::nan("");
+  EXPECT_REFUSED(zeros({4}, {.chunks = "0"}),
+                 "[zeros] a chunk must have a size; got \"0\"; try \"128 MiB\" or \"auto\"");
+  EXPECT_REFUSED(diff(zeros({5}), {.n = INT32_MAX}),
+                 "[diff] n must be at most 65536; got 2147483647");
+  EXPECT_EQ(diff(zeros({5}), {.n = 60000}).shape(), Shape{0});
+  EXPECT_REFUSED(isclose(zeros({2}), zeros({2}), {.rtol = nan}),
+                 "[isclose] tolerances must be numbers; got rtol nan and atol 1e-08");
+  EXPECT_REFUSED(allclose(zeros({2}), zeros({2}), nan),
+                 "[allclose] tolerances must be numbers; got rtol nan and atol 1e-08");
+}
+
+TEST(Limits, RefusalsNameTheFunctionThatWasCalled) {
+  const Array i8 = zeros({2, 3}, {.dtype = int8});
+  EXPECT_REFUSED(clip(i8, -1000, 5),
+                 "[clip] a number must fit the dtype of the array beside it; got -1000 for int8; "
+                 "try astype of the array");
+  EXPECT_REFUSED(diff(i8, {.prepend = zeros({3, 1})}),
+                 "[diff] shapes must agree except along axis 1; got (3, 1) and (2, 3); try "
+                 "broadcast_to or pad");
+  EXPECT_REFUSED(trace(zeros({3})),
+                 "[trace] an axis must lie in [-ndim, ndim); got axis 1 for an array of 1 axis");
+  EXPECT_REFUSED(isclose(zeros({2}), zeros({3})),
+                 "[isclose] shapes must broadcast; got (2,) and (3,); try reshape or expand_dims");
+}
+
 TEST(Limits, HostMemoryExistsAndIsReached) {
   double numbers[3] = {1, 2, 3};
   EXPECT_REFUSED(from_memory(static_cast<const double*>(nullptr), {3}),

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <sstream>
 #include <string>
 
 #include "tessera/tessera.hpp"
@@ -148,6 +149,20 @@ TEST(EngineRegression, StoredDtypesAreMadeAndCopied) {
     EXPECT_THROW(svdvals(zeros({2, 2}, {.dtype = dtype})), InvalidArgument);
     EXPECT_THROW(cumulative_sum(x), InvalidArgument);
   }
+}
+
+TEST(EngineRegression, ArraysAreShownUnderTheNameOfTheCall) {
+  const auto shown = [](const Array& x) {
+    std::ostringstream out;
+    out << x;
+    return out.str();
+  };
+  const Array x = zeros({6, 4}, {.chunks = {3, 4}});
+  EXPECT_EQ(shown(sum(x)), "Array<sum, shape=(), dtype=float64, chunks=(), 8 B, 4 tasks>");
+  EXPECT_EQ(shown(nanmax(x, {.axis = 1})).substr(0, 26), "Array<nanmax, shape=(6,), ");
+  EXPECT_EQ(shown(zeros({std::int64_t{1} << 40}, {.chunks = {1}})),
+            "Array<zeros, shape=(1099511627776,), dtype=float64, chunks=(1 x 1099511627776,), 8.00 "
+            "TiB, more tasks than a plan holds>");
 }
 
 // No group at all, or no element in any of them.
