@@ -17,7 +17,6 @@ namespace tessera::kernels::host {
 void copy_region(BlockView dst, ConstBlockView src);
 
 /// Writes `value`, converted as `astype` converts it, to every element of `dst`.
-/// \throws InvalidArgument for storage-only dtypes.
 void fill_region(BlockView dst, const Scalar& value);
 
 }  // namespace tessera::kernels::host

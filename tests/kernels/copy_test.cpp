@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "tessera/error.hpp"
 #include "tests/kernels/block_fixture.hpp"
 

@@ -97,6 +97,18 @@ TEST(EngineFault, TaskThatCannotFitIsRefusedBeforeAnythingRuns) {
   expect_works(session);
 }
 
+// Needs beyond what a byte count holds are refused like all others.
+TEST(EngineFault, NeedsBeyond64BitsAreRefused) {
+  SessionOptions options = small_session();
+  options.device_memory_bytes = kMiB;
+  Session session(options);
+  const Array x = zeros({1, std::int64_t{1} << 60}, {.chunks = {-1, -1}, .dtype = float32});
+  const std::string text = thrown<OutOfMemory>([&] { session.persist({var(x, {.axis = 0})}); });
+  EXPECT_NE(text.find("a task must fit its device's budget; got a need of "), std::string::npos)
+      << text;
+  expect_works(session);
+}
+
 // The factorisation itself is named, with the matrix, not the copy that gathers it.
 TEST(EngineFault, GatheredMatrixThatCannotFitIsNamed) {
   SessionOptions options = small_session();
