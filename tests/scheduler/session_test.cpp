@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -284,7 +285,7 @@ TEST_F(SessionEnvironment, EachSessionWritesATraceOfItsOwn) {
 }
 
 TEST(Printing, RunsNothing) {
-  int calls = 0;
+  std::atomic<int> calls{0};
   const Array x = map_blocks(
       [&](std::span<const InputBlock>, const OutputBlock& out) {
         ++calls;
