@@ -352,7 +352,7 @@ TEST_F(Netcdf, FilesReadAsPythonReadsThem) {
           "    open(f'" +
           folder_ +
           "/{k}.raw', 'wb').write(np.asarray(v[...]).tobytes())\n"
-          "    print(f, n, v.dtype.name); k += 1\n",
+          "    print(n, v.dtype.name, f); k += 1\n",
       folder_, ok);
   ASSERT_TRUE(ok) << output;
   std::istringstream lines(output);
@@ -360,7 +360,8 @@ TEST_F(Netcdf, FilesReadAsPythonReadsThem) {
   std::string variable;
   std::string dtype;
   int k = 0;
-  for (; lines >> file_path >> variable >> dtype; ++k) {
+  // The path is the rest of the line, whatever it holds.
+  for (; lines >> variable >> dtype >> std::ws && std::getline(lines, file_path); ++k) {
     const NetcdfFile file = NetcdfFile::open(fs_, file_path);
     EXPECT_EQ(std::string(name(*file.variable(variable).dtype)), dtype);
     EXPECT_NE(file.layout(variable)->kind, Kind::kLibrary) << file_path << " " << variable;
