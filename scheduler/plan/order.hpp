@@ -88,7 +88,7 @@ class TaskOrder {
   Position position_along(const Compiled& node, std::size_t alignment,
                           const std::int64_t* coords) const noexcept {
     Position sum = constants_[node.constants + alignment];
-    const AxisWeight* weights = &weights_[node.weights + alignment * node.rank];
+    const AxisWeight* weights = weights_.data() + node.weights + alignment * node.rank;
     for (std::uint32_t d = 0; d < node.rank; ++d) sum += weights[d].at(coords[d]);
     return sum;
   }
