@@ -41,6 +41,10 @@ AffineRead compose(const AffineRead& inner, const AffineRead& outer);
 AffineRead identity_read(int rank);
 /// Whether two axes of the array that is read follow one written axis: a diagonal.
 bool repeats_axis(const AffineRead& read);
+/// Appends, in ascending order, the written indices between `begin` and `end` at which the chunk of `chunks` that
+/// is read becomes another one.
+void append_cuts(const AxisChunks& chunks, const AxisRead& read, std::int64_t begin, std::int64_t end,
+                 std::vector<std::int64_t>& cuts);
 
 // Sources ----------------------------------------------------------------------------------------------
 struct Constant {

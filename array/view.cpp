@@ -73,6 +73,16 @@ bool repeats_axis(const AffineRead& read) {
   return false;
 }
 
+void append_cuts(const AxisChunks& chunks, const AxisRead& read, std::int64_t begin, std::int64_t end,
+                 std::vector<std::int64_t>& cuts) {
+  while (begin < end) {
+    const std::int64_t chunk = chunks.chunk_of(read.offset + read.step * begin);
+    begin = read.step > 0 ? (chunks.end(chunk) - read.offset + read.step - 1) / read.step
+                          : (read.offset - chunks.begin(chunk)) / -read.step + 1;
+    if (begin < end) cuts.push_back(begin);
+  }
+}
+
 AxisChunks refine(const AxisChunks& a, const AxisChunks& b) {
   if (a == b || b.count() == 1) return a;
   if (a.count() == 1) return b;

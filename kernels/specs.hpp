@@ -21,8 +21,8 @@ struct ArrayRead {
   DType dtype = DType::kFloat64;
 };
 
-/// A fused program over every block of `grid`. Input k of the task is load k's one block, except for loads of
-/// existing memory, which have no input.
+/// A fused program over every block of `grid`. Input k of the task is what load k reads, one block or, where the
+/// stored array is cut otherwise, several; loads of existing memory have no input.
 struct ProgramSpec : TaskSpec {
   struct Load {
     ArrayRead from;

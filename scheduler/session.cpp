@@ -190,6 +190,9 @@ struct Session::Impl {
     scheduler::LowerOptions lower;
     lower.calls = calls;
     lower.fuse = fuse;
+    for (const device::Device& device : devices->devices()) {
+      lower.budget_bytes = std::min(lower.budget_bytes, device.pool->limit_bytes());
+    }
     lower.registry = &kernels::host_registry();
     if (with_bystanders) {
       for (const std::shared_ptr<ResidentArray>& array : living()) lower.bystanders.push_back({array, array->size()});

@@ -102,6 +102,7 @@ SimulationReport simulate(const std::vector<Array>& arrays, const SimulationOpti
   for (const Array& array : arrays) goals.push_back({array, scheduler::Goal::Kind::kKeep, nullptr});
   scheduler::LowerOptions lower;
   lower.fuse = options.fuse;
+  lower.budget_bytes = options.device_memory_bytes;
   const scheduler::Lowered lowered = scheduler::lower(goals, lower);
   const scheduler::TaskOrder order(lowered.plan);
   scheduler::DispatcherOptions machine;

@@ -8,62 +8,26 @@ namespace tessera::kernels::host {
 
 namespace {
 
-// Copies what `piece` holds of the box's elements [lo, hi) into the dense block `out` of the task.
-void copy_piece(const ArrayRead& from, const TaskBox& box, const Shape& lo, const Shape& hi, const Piece& piece,
-                std::byte* out) {
-  const auto rank = static_cast<std::size_t>(box.rank);
-  TaskBox part = box;
-  for (std::size_t a = 0; a < rank; ++a) {
-    const std::int64_t end = std::min(box.begin[a] + box.extent[a], hi[a]);
-    part.begin[a] = std::max(box.begin[a], lo[a]);
-    part.extent[a] = end - part.begin[a];
-  }
-  // Clip to what this block of the stored array covers, axis by axis.
-  std::int64_t rest = piece.block;
-  for (int d = from.grid.rank(); d-- > 0;) {
-    const AxisChunks& axis = from.grid.axis(d);
-    const std::int64_t coord = rest % axis.count();
-    rest /= axis.count();
-    const array::AxisRead& read = from.read[static_cast<std::size_t>(d)];
-    if (read.axis < 0) continue;
-    const auto a = static_cast<std::size_t>(read.axis);
-    // begin <= offset + step * i < end, for either sign of step.
-    const std::int64_t step = read.step > 0 ? read.step : -read.step;
-    const std::int64_t low = read.step > 0 ? axis.begin(coord) - read.offset : read.offset - axis.end(coord) + 1;
-    const std::int64_t high = read.step > 0 ? axis.end(coord) - 1 - read.offset : read.offset - axis.begin(coord);
-    const auto ceil_div = [&](std::int64_t v) { return v >= 0 ? (v + step - 1) / step : -(-v / step); };
-    const auto floor_div = [&](std::int64_t v) { return v >= 0 ? v / step : -((-v + step - 1) / step); };
-    const std::int64_t first = std::max(part.begin[a], ceil_div(low));
-    const std::int64_t last = std::min(part.begin[a] + part.extent[a], floor_div(high) + 1);
-    part.begin[a] = first;
-    part.extent[a] = last - first;
-  }
-  for (std::size_t a = 0; a < rank; ++a) {
-    if (part.extent[a] <= 0) return;
-  }
-  const BoundRead bound = bind(from, part, piece);
-  Extents strides{};
-  dense_strides(box.shape(), strides.data());
-  std::int64_t offset = 0;
-  for (std::size_t a = 0; a < rank; ++a) offset += (part.begin[a] - box.begin[a]) * strides[a];
-  copy_region({out + offset * static_cast<std::int64_t>(itemsize(from.dtype)), from.dtype, part.shape(), {strides.data(), rank}},
-              {bound.data, from.dtype, part.shape(), {bound.strides.data(), rank}});
-}
-
 class AssembleTask : public TaskKernel {
  public:
   explicit AssembleTask(const AssembleSpec& spec) : spec_(spec) {}
   void run(const TaskArgs& args) const override {
     const TaskBox box = task_box(spec_.grid, args.coords);
     const auto rank = static_cast<std::size_t>(box.rank);
+    Extents strides{};
+    dense_strides(box.shape(), strides.data());
     if (spec_.fill) {
-      Extents strides{};
-      dense_strides(box.shape(), strides.data());
       fill_region({args.outputs[0], spec_.dtype, box.shape(), {strides.data(), rank}}, *spec_.fill);
     }
     for (std::size_t k = 0; k < spec_.parts.size(); ++k) {
       const AssembleSpec::Part& part = spec_.parts[k];
-      for (const Piece& piece : args.input(k)) copy_piece(part.from, box, part.lo, part.hi, piece, args.outputs[0]);
+      TaskBox part_box = box;
+      for (std::size_t a = 0; a < rank; ++a) {
+        part_box.begin[a] = std::max(box.begin[a], part.lo[a]);
+        part_box.extent[a] = std::min(box.begin[a] + box.extent[a], part.hi[a]) - part_box.begin[a];
+      }
+      std::byte* out = element_at(args.outputs[0], spec_.dtype, box, part_box, strides);
+      for (const Piece& piece : args.input(k)) copy_piece(part.from, part_box, piece, out, strides);
     }
   }
 

@@ -1,3 +1,7 @@
+#include <algorithm>
+#include <array>
+#include <vector>
+
 #include "kernels/host/program_host.hpp"
 #include "kernels/host/task_geometry.hpp"
 #include "kernels/host/tasks.hpp"
@@ -6,18 +10,119 @@ namespace tessera::kernels::host {
 
 namespace {
 
+// Whether some block of a task reads several blocks of the array.
+bool spans_blocks(const ArrayRead& from, const ChunkGrid& tasks) {
+  std::vector<std::int64_t> cuts;
+  for (int d = 0; d < from.grid.rank(); ++d) {
+    const array::AxisRead& read = from.read[static_cast<std::size_t>(d)];
+    if (read.axis < 0) continue;
+    if (read.offset == 0 && read.step == 1 && from.grid.axis(d) == tasks.axis(read.axis)) continue;
+    const AxisChunks& axis = tasks.axis(read.axis);
+    for (std::int64_t c = 0; c < axis.count() && cuts.empty(); ++c) {
+      array::append_cuts(from.grid.axis(d), read, axis.begin(c), axis.end(c), cuts);
+    }
+  }
+  return !cuts.empty();
+}
+
+bool follows(const array::AffineRead& read, std::size_t axis) {
+  return std::any_of(read.begin(), read.end(),
+                     [&](const array::AxisRead& r) { return r.axis == static_cast<int>(axis); });
+}
+
+// The dense array that gathers what a task reads: extents of the axes that the read follows, 1 elsewhere.
+TaskBox gathered_box(const ArrayRead& from, const TaskBox& box) {
+  TaskBox out = box;
+  for (std::size_t a = 0; a < static_cast<std::size_t>(box.rank); ++a) {
+    if (!follows(from.read, a)) out.extent[a] = 1;
+  }
+  return out;
+}
+
+std::size_t gathered_bytes(const ArrayRead& from, const TaskBox& box) {
+  return (static_cast<std::size_t>(gathered_box(from, box).elements()) * itemsize(from.dtype) + 255) / 256 * 256;
+}
+
+TaskBox largest_box(const ChunkGrid& grid) {
+  TaskBox box;
+  box.rank = grid.rank();
+  for (int d = 0; d < box.rank; ++d) box.extent[static_cast<std::size_t>(d)] = grid.axis(d).max_size();
+  return box;
+}
+
 class ProgramTask : public TaskKernel {
  public:
-  explicit ProgramTask(const ProgramSpec& spec) : spec_(spec), program_(spec.program) {}
+  explicit ProgramTask(const ProgramSpec& spec) : spec_(spec), program_(spec.program) {
+    for (const ProgramSpec::Load& load : spec_.loads) {
+      spans_.push_back(load.input >= 0 && !load.mirror && spans_blocks(load.from, spec_.grid));
+    }
+  }
+
+  /// Reductions take a block in one order, so what they read of several blocks is gathered first.
+  std::size_t scratch_bytes() const {
+    std::size_t bytes = program_scratch();
+    const TaskBox box = largest_box(spec_.grid);
+    for (std::size_t k = 0; k < spans_.size() && gathers(); ++k) {
+      if (spans_[k]) bytes += gathered_bytes(spec_.loads[k].from, box);
+    }
+    return bytes;
+  }
 
   void run(const TaskArgs& args) const override {
     const TaskBox box = task_box(spec_.grid, args.coords);
+    if (gathers() || std::find(spans_.begin(), spans_.end(), true) == spans_.end() || box.elements() == 0) {
+      run_box(args, box, box);
+      return;
+    }
+    // Each part of the block reads one block of every array.
+    std::array<std::vector<std::int64_t>, kMaxRank> cuts;
+    const auto rank = static_cast<std::size_t>(box.rank);
+    for (std::size_t a = 0; a < rank; ++a) cuts[a] = cuts_along(box, a);
+    Extents index{};
+    for (bool more = true; more;) {
+      TaskBox part = box;
+      for (std::size_t a = 0; a < rank; ++a) {
+        part.begin[a] = cuts[a][static_cast<std::size_t>(index[a])];
+        part.extent[a] = cuts[a][static_cast<std::size_t>(index[a]) + 1] - part.begin[a];
+      }
+      run_box(args, box, part);
+      more = false;
+      for (std::size_t a = rank; a-- > 0 && !more;) {
+        more = ++index[a] + 1 < std::ssize(cuts[a]);
+        if (!more) index[a] = 0;
+      }
+    }
+  }
+
+ private:
+  bool gathers() const { return !spec_.program.reductions.empty(); }
+  std::size_t program_scratch() const { return (program_.scratch_bytes() + 255) / 256 * 256; }
+
+  // Where the part of a block along an axis begins, and where the last one ends.
+  std::vector<std::int64_t> cuts_along(const TaskBox& box, std::size_t axis) const {
+    std::vector<std::int64_t> cuts{box.begin[axis], box.begin[axis] + box.extent[axis]};
+    for (std::size_t k = 0; k < spans_.size(); ++k) {
+      if (!spans_[k]) continue;
+      const ArrayRead& from = spec_.loads[k].from;
+      for (std::size_t d = 0; d < from.read.size(); ++d) {
+        if (from.read[d].axis != static_cast<int>(axis)) continue;
+        array::append_cuts(from.grid.axis(static_cast<int>(d)), from.read[d], cuts[0], cuts[1], cuts);
+      }
+    }
+    std::sort(cuts.begin(), cuts.end());
+    cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
+    return cuts;
+  }
+
+  // Runs the program over a part of the task's block.
+  void run_box(const TaskArgs& args, const TaskBox& block, const TaskBox& box) const {
     const auto rank = static_cast<std::size_t>(box.rank);
     const bool empty = box.elements() == 0;
     std::vector<BoundRead> bound(spec_.loads.size());
     std::vector<Operand> loads(spec_.loads.size());
+    std::byte* gathered = args.scratch + program_scratch();
     for (std::size_t k = 0; k < loads.size(); ++k) {
-      if (!empty) bound[k] = bind_load(spec_.loads[k], box, args);
+      if (!empty) bound[k] = bind_load(spec_.loads[k], box, args, gathered);
       loads[k] = {const_cast<std::byte*>(bound[k].data), {bound[k].strides.data(), rank}};
     }
     std::vector<AffineIndex> indices(spec_.indices.size());
@@ -31,15 +136,18 @@ class ProgramTask : public TaskKernel {
       indices[k].base = static_cast<std::int64_t>(base);
     }
     Extents dense{};
-    dense_strides(box.shape(), dense.data());
+    dense_strides(block.shape(), dense.data());
     const std::size_t stores = spec_.program.stores.size();
     std::vector<Operand> outputs(stores);
-    for (std::size_t k = 0; k < stores; ++k) outputs[k] = {args.outputs[k], {dense.data(), rank}};
+    for (std::size_t k = 0; k < stores; ++k) {
+      const DType dtype = spec_.program.instrs[static_cast<std::size_t>(spec_.program.stores[k])].dtype;
+      outputs[k] = {element_at(args.outputs[k], dtype, block, box, dense), {dense.data(), rank}};
+    }
     program_.run({box.shape(), loads, indices, outputs, args.outputs.subspan(stores)}, args.scratch);
   }
 
- private:
-  static BoundRead bind_load(const ProgramSpec::Load& load, const TaskBox& box, const TaskArgs& args) {
+  static BoundRead bind_load(const ProgramSpec::Load& load, const TaskBox& box, const TaskArgs& args,
+                             std::byte*& gathered) {
     if (load.input < 0) {
       // Existing memory: the whole array is one block with strides of its own.
       BoundRead out;
@@ -55,24 +163,53 @@ class ProgramTask : public TaskKernel {
       out.data = load.memory.get() + offset * static_cast<std::int64_t>(itemsize(load.from.dtype));
       return out;
     }
-    const Piece& piece = args.input(static_cast<std::size_t>(load.input))[0];
-    if (!load.mirror) return bind(load.from, box, piece);
+    const std::span<const Piece> pieces = args.input(static_cast<std::size_t>(load.input));
+    if (!load.mirror) {
+      if (pieces.size() > 1 && !within_one(load.from, box)) return gather(load.from, box, pieces, gathered);
+      return bind(load.from, box, piece_at(load.from, box, pieces));
+    }
     BoundRead out;
-    out.data = piece.data;
+    out.data = pieces[0].data;
     const bool below = args.coords[0] > args.coords[1];
     out.strides[0] = below ? 1 : box.extent[1];
     out.strides[1] = below ? box.extent[0] : 1;
     return out;
   }
 
+  static bool within_one(const ArrayRead& from, const TaskBox& box) {
+    std::vector<std::int64_t> cuts;
+    for (std::size_t d = 0; d < from.read.size() && cuts.empty(); ++d) {
+      if (from.read[d].axis < 0) continue;
+      const auto a = static_cast<std::size_t>(from.read[d].axis);
+      array::append_cuts(from.grid.axis(static_cast<int>(d)), from.read[d], box.begin[a], box.begin[a] + box.extent[a],
+                         cuts);
+    }
+    return cuts.empty();
+  }
+
+  static BoundRead gather(const ArrayRead& from, const TaskBox& box, std::span<const Piece> pieces,
+                          std::byte*& gathered) {
+    const TaskBox region = gathered_box(from, box);
+    BoundRead out;
+    dense_strides(region.shape(), out.strides.data());
+    for (std::size_t a = 0; a < static_cast<std::size_t>(box.rank); ++a) {
+      if (!follows(from.read, a)) out.strides[a] = 0;
+    }
+    for (const Piece& piece : pieces) copy_piece(from, region, piece, gathered, out.strides);
+    out.data = gathered;
+    gathered += gathered_bytes(from, box);
+    return out;
+  }
+
   ProgramSpec spec_;
   PreparedProgram program_;
+  std::vector<bool> spans_;  // by load: some block of a task reads several of its blocks
 };
 
 }  // namespace
 
 std::unique_ptr<TaskKernel> make_program(const ProgramSpec& spec) { return std::make_unique<ProgramTask>(spec); }
 
-std::size_t program_scratch(const ProgramSpec& spec) { return PreparedProgram(spec.program).scratch_bytes(); }
+std::size_t program_scratch(const ProgramSpec& spec) { return ProgramTask(spec).scratch_bytes(); }
 
 }  // namespace tessera::kernels::host

@@ -1,5 +1,9 @@
 #include "kernels/host/task_geometry.hpp"
 
+#include <algorithm>
+
+#include "kernels/host/copy_host.hpp"
+
 namespace tessera::kernels::host {
 
 std::int64_t TaskBox::elements() const noexcept { return extent_product(shape()); }
@@ -21,6 +25,20 @@ void dense_strides(std::span<const std::int64_t> shape, std::int64_t* strides) n
     strides[d] = stride;
     stride *= shape[d];
   }
+}
+
+const Piece& piece_at(const ArrayRead& from, const TaskBox& box, std::span<const Piece> pieces) {
+  if (pieces.size() == 1) return pieces[0];
+  std::int64_t block = 0;
+  for (int d = 0; d < from.grid.rank(); ++d) {
+    const AxisChunks& axis = from.grid.axis(d);
+    const array::AxisRead& read = from.read[static_cast<std::size_t>(d)];
+    const std::int64_t index = read.axis < 0 ? read.offset : read.offset + read.step * box.begin[static_cast<std::size_t>(read.axis)];
+    block = block * axis.count() + axis.chunk_of(index);
+  }
+  std::size_t i = 0;
+  while (pieces[i].block != block) ++i;
+  return pieces[i];
 }
 
 BoundRead bind(const ArrayRead& from, const TaskBox& box, const Piece& piece) {
@@ -45,6 +63,43 @@ BoundRead bind(const ArrayRead& from, const TaskBox& box, const Piece& piece) {
   }
   out.data = piece.data + offset * static_cast<std::int64_t>(itemsize(from.dtype));
   return out;
+}
+
+void copy_piece(const ArrayRead& from, const TaskBox& box, const Piece& piece, std::byte* out, const Extents& strides) {
+  const auto rank = static_cast<std::size_t>(box.rank);
+  TaskBox part = box;
+  // Clip to what this block of the stored array covers, axis by axis.
+  std::int64_t rest = piece.block;
+  for (int d = from.grid.rank(); d-- > 0;) {
+    const AxisChunks& axis = from.grid.axis(d);
+    const std::int64_t coord = rest % axis.count();
+    rest /= axis.count();
+    const array::AxisRead& read = from.read[static_cast<std::size_t>(d)];
+    if (read.axis < 0) continue;
+    const auto a = static_cast<std::size_t>(read.axis);
+    // begin <= offset + step * i < end, for either sign of step.
+    const std::int64_t step = read.step > 0 ? read.step : -read.step;
+    const std::int64_t low = read.step > 0 ? axis.begin(coord) - read.offset : read.offset - axis.end(coord) + 1;
+    const std::int64_t high = read.step > 0 ? axis.end(coord) - 1 - read.offset : read.offset - axis.begin(coord);
+    const auto ceil_div = [&](std::int64_t v) { return v >= 0 ? (v + step - 1) / step : -(-v / step); };
+    const auto floor_div = [&](std::int64_t v) { return v >= 0 ? v / step : -((-v + step - 1) / step); };
+    const std::int64_t first = std::max(part.begin[a], ceil_div(low));
+    const std::int64_t last = std::min(part.begin[a] + part.extent[a], floor_div(high) + 1);
+    part.begin[a] = first;
+    part.extent[a] = last - first;
+  }
+  for (std::size_t a = 0; a < rank; ++a) {
+    if (part.extent[a] <= 0) return;
+  }
+  const BoundRead bound = bind(from, part, piece);
+  copy_region({element_at(out, from.dtype, box, part, strides), from.dtype, part.shape(), {strides.data(), rank}},
+              {bound.data, from.dtype, part.shape(), {bound.strides.data(), rank}});
+}
+
+std::byte* element_at(std::byte* block, DType dtype, const TaskBox& box, const TaskBox& part, const Extents& strides) {
+  std::int64_t offset = 0;
+  for (std::size_t a = 0; a < static_cast<std::size_t>(box.rank); ++a) offset += (part.begin[a] - box.begin[a]) * strides[a];
+  return block + offset * static_cast<std::int64_t>(itemsize(dtype));
 }
 
 }  // namespace tessera::kernels::host

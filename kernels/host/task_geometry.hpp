@@ -29,8 +29,16 @@ struct BoundRead {
   const std::byte* data = nullptr;
   Extents strides{};
 };
+/// The one of `pieces` that holds the box's first element.
+const Piece& piece_at(const ArrayRead& from, const TaskBox& box, std::span<const Piece> pieces);
 /// `piece` must hold every element that the box reads.
 BoundRead bind(const ArrayRead& from, const TaskBox& box, const Piece& piece);
+
+/// Copies what `piece` holds of the box's elements to where they lie in memory whose element `out` is the box's
+/// first one.
+void copy_piece(const ArrayRead& from, const TaskBox& box, const Piece& piece, std::byte* out, const Extents& strides);
+/// The first element of `part` in a block that holds `box`.
+std::byte* element_at(std::byte* block, DType dtype, const TaskBox& box, const TaskBox& part, const Extents& strides);
 
 /// Strides in elements of a dense C-order block.
 void dense_strides(std::span<const std::int64_t> shape, std::int64_t* strides) noexcept;

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "core/text.hpp"
+#include "scheduler/plan/task_need.hpp"
 #include "tessera/error.hpp"
 
 namespace tessera::scheduler {
@@ -14,6 +15,7 @@ namespace {
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 using Status = BlockState::Status;
 constexpr std::size_t kSmallShare = 4096;  // of a budget
+constexpr std::size_t kShortList = 64;     // of inputs; longer ones are not kept for reuse
 }  // namespace
 
 Dispatcher::Dispatcher(const TaskOrder& order, DispatcherOptions options, Driver& driver)
@@ -40,106 +42,12 @@ Dispatcher::Dispatcher(const TaskOrder& order, DispatcherOptions options, Driver
   check_fit();
 }
 
-namespace {
-
-// Bytes that the largest task of a node needs, and the shapes of what it reads and writes.
-struct TaskNeed {
-  std::size_t bytes = 0;
-  std::vector<Shape> inputs;
-  std::vector<Shape> outputs;
-
-  void add(std::size_t more) {
-    if (__builtin_add_overflow(bytes, more, &bytes)) {
-      bytes = std::numeric_limits<std::size_t>::max();
-    }
-  }
-};
-
-TaskNeed task_need(const Plan& plan, const PlanNode& node) {
-  TaskNeed need;
-  need.add(node.scratch_bytes);
-  for (SlotIndex output : node.outputs) {
-    const kernels::BlockSize& size = plan.slots[at(output)].size;
-    Shape shape;
-    for (const AxisChunks& axis : size.grid().axes()) shape.push_back(axis.max_size());
-    need.add(size.max_bytes());
-    need.outputs.push_back(std::move(shape));
-  }
-  for (const PlanInput& input : node.inputs) {
-    const kernels::BlockSize& size = plan.slots[at(input.slot)].size;
-    double blocks = 1.0;
-    double elements = 1.0;
-    Shape shape;
-    for (std::size_t d = input.access.mirror ? 1 : 0; d < input.access.links.size(); ++d) {
-      const AxisLink& link = input.access.links[d];
-      const AxisChunks& chunks = size.grid().axis(static_cast<int>(d));
-      std::int64_t most = 0;
-      std::int64_t extent = 0;
-      if (link.map.is_identity()) {
-        most = 1, extent = chunks.max_size();
-      } else if (link.map.is_all()) {
-        most = chunks.count(), extent = chunks.extent();
-      } else {
-        for (std::int64_t c = 0; c < link.map.from_count(); ++c) {
-          const CoordSet set = link.map.of(c);
-          std::int64_t sum = 0;
-          for (std::int64_t s = 0; s < set.count; ++s) sum += chunks.size(set[s]);
-          most = std::max(most, set.count);
-          extent = std::max(extent, sum);
-        }
-      }
-      blocks *= static_cast<double>(most);
-      elements *= static_cast<double>(extent);
-      shape.push_back(extent);
-    }
-    const double bytes = size.is_accumulator() || input.access.mirror
-                             ? blocks * static_cast<double>(size.max_bytes())
-                             : elements * static_cast<double>(itemsize(size.dtype()));
-    need.add(bytes < 0x1p64 ? static_cast<std::size_t>(bytes)
-                            : std::numeric_limits<std::size_t>::max());
-    need.inputs.push_back(std::move(shape));
-  }
-  return need;
-}
-
-std::string shapes_text(const std::vector<Shape>& shapes) {
-  std::string out;
-  for (std::size_t i = 0; i < shapes.size(); ++i) {
-    if (i == 3) return out + " ..";
-    out += " " + to_string(shapes[i]);
-  }
-  return out;
-}
-
-}  // namespace
-
 void Dispatcher::check_fit() const {
-  std::size_t least = devices_[0].budget;
   std::size_t which = 0;
   for (std::size_t d = 1; d < devices_.size(); ++d) {
-    if (devices_[d].budget < least) least = devices_[d].budget, which = d;
+    if (devices_[d].budget < devices_[which].budget) which = d;
   }
-  const PlanNode* worst = nullptr;
-  TaskNeed most;
-  for (const PlanNode& node : plan_->nodes) {
-    if (node.task_count == 0) continue;
-    TaskNeed need = task_need(*plan_, node);
-    // Of equals the later one, a task that uses a gathered array rather than the one that gathers
-    // it, but not the delivery of a result.
-    if (need.bytes <= least || need.bytes < most.bytes) continue;
-    if (node.sink && need.bytes == most.bytes) continue;
-    worst = &node;
-    most = std::move(need);
-  }
-  if (worst == nullptr) return;
-  throw OutOfMemory(
-      core::text("[", worst->label, "] a task must fit its device's budget; got a need of ",
-                 format_bytes(most.bytes), " for inputs", shapes_text(most.inputs), ", outputs",
-                 shapes_text(most.outputs), " and scratch on ", options_.devices[which].name,
-                 " with ", format_bytes(least),
-                 "; try smaller chunks or a larger TESSERA_DEVICE_MEMORY",
-                 worst->origin.empty() ? "" : "\n  built at ", worst->origin),
-      most.bytes, least, least);
+  check_tasks_fit(*plan_, devices_[which].budget, options_.devices[which].name);
 }
 
 std::size_t Dispatcher::block_bytes(BlockKey key) const {
@@ -172,13 +80,31 @@ void Dispatcher::for_each_input(const Task& task, F&& f) {
     }
     return;
   }
-  std::int64_t coords[kMaxRank];
-  plan_->decode(task.node, task.block, coords);
-  plan_->for_each_input(task.node, coords,
-                        [&](SlotIndex slot, std::int64_t block, std::int32_t input) {
-                          const BlockRef ref = table_.ref({slot, block});
-                          f(ref, table_.at(ref), input);
-                        });
+  for (const TaskInput& input : lists_[task.inputs[0]])
+    f(input.ref, table_.at(input.ref), input.number);
+}
+
+void Dispatcher::add_input(Task& task, TaskInput input) {
+  if (task.input_count < kKnownInputs &&
+      input.number <= std::numeric_limits<std::uint16_t>::max()) {
+    task.inputs[task.input_count] = input.ref;
+    task.input_numbers[task.input_count++] = static_cast<std::uint16_t>(input.number);
+    return;
+  }
+  if (task.input_count != kManyInputs) {
+    if (free_lists_.empty()) {
+      free_lists_.push_back(static_cast<std::uint32_t>(lists_.size()));
+      lists_.emplace_back();
+    }
+    std::vector<TaskInput>& list = lists_[free_lists_.back()];
+    list.clear();
+    for (std::size_t i = 0; i < task.input_count; ++i)
+      list.push_back({task.inputs[i], task.input_numbers[i]});
+    task.inputs[0] = free_lists_.back();
+    free_lists_.pop_back();
+    task.input_count = kManyInputs;
+  }
+  lists_[task.inputs[0]].push_back(input);
 }
 
 BufferId Dispatcher::new_buffer() {
@@ -268,7 +194,6 @@ void Dispatcher::set_up(const TaskOrder::Cursor::Item& item, const std::int64_t*
   task.chained = node.chain_axis >= 0 && !node.chain_start[at(coords[node.chain_axis])];
   tasks_[id] = task;
   std::uint32_t missing = 0;
-  std::size_t count = 0;
   plan_->for_each_input(
       item.node, coords, [&](SlotIndex slot, std::int64_t block, std::int32_t input) {
         BlockState* state = table_.find({slot, block});
@@ -278,12 +203,7 @@ void Dispatcher::set_up(const TaskOrder::Cursor::Item& item, const std::int64_t*
                          " block ", block, " read by ", node.label));
         }
         const BlockRef ref = table_.ref({slot, block});
-        if (count < kKnownInputs && input <= std::numeric_limits<std::uint16_t>::max()) {
-          task.inputs[count] = ref;
-          task.input_numbers[count++] = static_cast<std::uint16_t>(input);
-        } else {
-          count = kManyInputs;
-        }
+        add_input(task, {ref, input});
         if (state->window_refs++ == 0 && state->next_use != item.position) {
           set_next_use(ref, *state, item.position);
           offer(ref, *state);
@@ -300,7 +220,6 @@ void Dispatcher::set_up(const TaskOrder::Cursor::Item& item, const std::int64_t*
     state.readers_left = plan_->reader_count(slot, coords);
     state.retained = plan_->slots[at(slot)].retained;
   }
-  task.input_count = static_cast<std::uint8_t>(count) & 3;
   task.missing = missing;
   tasks_[id] = task;
   if (missing == 0) make_ready(id);
@@ -365,7 +284,7 @@ void Dispatcher::make_ready(TaskId id) {
 }
 
 // The device that holds most of what the task reads; where that is little beside what it writes,
-// devices take result blocks in turn.
+// devices take result blocks in turn, or squares of blocks where there are few results.
 DeviceIndex Dispatcher::choose_device(const Task& task) {
   if (devices_.size() == 1) return 0;
   struct Share {
@@ -397,7 +316,26 @@ DeviceIndex Dispatcher::choose_device(const Task& task) {
     }
   }
   if (best != nullptr && best->bytes * 4 >= out_bytes) return best->device;
-  return static_cast<DeviceIndex>(order_->tile(task.position) % devices_.size());
+  const bool by_tile = order_->tiles() >= devices_.size();
+  return static_cast<DeviceIndex>((by_tile ? order_->tile(task.position) : square_of(task)) %
+                                  devices_.size());
+}
+
+// Number of the square of blocks that the task's block lies in: neighbours go together where there
+// are many.
+std::uint64_t Dispatcher::square_of(const Task& task) const {
+  const std::vector<std::int64_t>& counts = plan_->nodes[at(task.node)].counts;
+  std::int64_t coords[kMaxRank];
+  plan_->decode(task.node, task.block, coords);
+  std::uint64_t squares = 1;
+  for (const std::int64_t count : counts) squares *= static_cast<std::uint64_t>((count + 1) / 2);
+  const std::int64_t edge = squares >= 4 * devices_.size() ? 2 : 1;
+  std::uint64_t number = 0;
+  for (std::size_t d = 0; d < counts.size(); ++d) {
+    number = number * static_cast<std::uint64_t>((counts[d] + edge - 1) / edge) +
+             static_cast<std::uint64_t>(coords[d] / edge);
+  }
+  return number;
 }
 
 // Devices
@@ -814,6 +752,11 @@ void Dispatcher::task_done(TaskId id) {
     for_each_input(task, [&](BlockRef ref, BlockState&, std::int32_t input) {
       release_input(ref, task, input < 0);
     });
+    if (task.input_count == kManyInputs) {
+      if (std::vector<TaskInput>& list = lists_[task.inputs[0]]; list.capacity() > kShortList)
+        list = {};
+      free_lists_.push_back(task.inputs[0]);
+    }
     while (head_ < tail_ && tasks_[head_ & ring_mask_].phase == Phase::kFree) ++head_;
     mark_first();
   }
@@ -1019,10 +962,12 @@ void Dispatcher::release_all(bool keep_results) {
 
 std::size_t Dispatcher::state_bytes() const noexcept {
   std::size_t total = table_.bytes() + tasks_.capacity() * sizeof(Task) +
-                      waiters_.capacity() * sizeof(Waiter) + moves_.capacity() * sizeof(Move) +
+                      lists_.capacity() * sizeof(lists_[0]) + waiters_.capacity() * sizeof(Waiter) +
+                      moves_.capacity() * sizeof(Move) +
                       free_buffers_.capacity() * sizeof(BufferId) +
                       replicas_.size() * (sizeof(BlockRef) + sizeof(Replica) + 4 * sizeof(void*)) +
                       host_.heap.capacity() * sizeof(Evictable);
+  for (const std::vector<TaskInput>& list : lists_) total += list.capacity() * sizeof(TaskInput);
   for (const Device& device : devices_) {
     total += device.heap.capacity() * sizeof(Evictable) +
              device.ready.capacity() * sizeof(device.ready[0]);

@@ -153,15 +153,19 @@ class Dispatcher {
  private:
   static constexpr TaskId kNoTask = 0xffffffff;
   enum class Phase : std::uint8_t { kFree, kWaiting, kReady, kStaging, kRunning };
-  // Tasks that read more blocks than this have them computed again each time.
+  // Tasks that read more blocks than this keep them in a list.
   static constexpr std::size_t kKnownInputs = 2;
   static constexpr std::uint8_t kManyInputs = 3;
+  struct TaskInput {
+    BlockRef ref;
+    std::int32_t number;  ///< which of the node's inputs it is, -1: the chain's predecessor
+  };
   struct Task {
     std::int64_t block = 0;
     Position position = 0;
     NodeIndex node = -1;
     std::uint32_t missing = 0;  ///< inputs (kWaiting) or copies (kStaging) it waits for
-    BlockRef inputs[kKnownInputs] = {};
+    BlockRef inputs[kKnownInputs] = {};              ///< of many: the number of their list
     std::uint16_t input_numbers[kKnownInputs] = {};  ///< which of the node's inputs each is
     DeviceIndex device = kNoDevice;
     Phase phase : 3 = Phase::kFree;
@@ -221,10 +225,12 @@ class Dispatcher {
   void check_fit() const;
   template <typename F>
   void for_each_input(const Task& task, F&& f);
+  void add_input(Task& task, TaskInput input);
   void fill_window();
   void set_up(const TaskOrder::Cursor::Item& item, const std::int64_t* coords);
   void make_ready(TaskId id);
   DeviceIndex choose_device(const Task& task);
+  std::uint64_t square_of(const Task& task) const;
   void run_devices();
   void start_ready(DeviceIndex device);
   bool steal(DeviceIndex device);
@@ -275,6 +281,8 @@ class Dispatcher {
   std::vector<std::uint64_t> again_sequences_;  ///< of the tasks behind the ring: their readers'
   std::vector<TaskId> free_again_;
   std::uint64_t ring_mask_ = 0;
+  std::vector<std::vector<TaskInput>> lists_;  ///< of tasks with many inputs
+  std::vector<std::uint32_t> free_lists_;
   std::vector<Waiter> waiters_;
   std::uint32_t free_waiter_ = 0;
   std::vector<Move> moves_;

@@ -101,4 +101,35 @@ bool AxisMap::operator==(const AxisMap& other) const noexcept {
          table_->offsets == other.table_->offsets && table_->blocks == other.table_->blocks;
 }
 
+AxisMap blocks_read(const AxisChunks& chunks, const array::AxisRead& read, const AxisChunks& tasks, std::int64_t lo,
+                    std::int64_t hi) {
+  if (read.offset == 0 && read.step == 1 && chunks == tasks && lo <= 0 && hi >= tasks.extent()) {
+    return AxisMap::identity(tasks.count());
+  }
+  std::vector<std::int32_t> first(static_cast<std::size_t>(tasks.count()), 0);
+  std::vector<std::int32_t> last(static_cast<std::size_t>(tasks.count()), 0);
+  for (std::int64_t c = 0; c < tasks.count(); ++c) {
+    const std::int64_t begin = std::max(tasks.begin(c), lo);
+    const std::int64_t end = std::min(tasks.end(c), hi);
+    if (begin >= end) continue;
+    const auto i = static_cast<std::size_t>(c);
+    const std::int64_t a = chunks.chunk_of(read.offset + read.step * begin);
+    const std::int64_t b = chunks.chunk_of(read.offset + read.step * (end - 1));
+    first[i] = static_cast<std::int32_t>(std::min(a, b));
+    last[i] = static_cast<std::int32_t>(std::max(a, b) + 1);
+  }
+  return AxisMap::ranges(std::move(first), std::move(last), chunks.count());
+}
+
+AxisChunks axis_within_blocks(const AxisChunks& chunks, const array::AxisRead& read, const AxisChunks& tasks) {
+  std::vector<std::int64_t> ends;
+  for (std::int64_t c = 0; c < tasks.count(); ++c) {
+    array::append_cuts(chunks, read, tasks.begin(c), tasks.end(c), ends);
+    ends.push_back(tasks.end(c));
+  }
+  if (static_cast<std::int64_t>(ends.size()) == tasks.count()) return tasks;
+  for (std::size_t i = ends.size(); i-- > 1;) ends[i] -= ends[i - 1];
+  return AxisChunks::of(std::move(ends));
+}
+
 }  // namespace tessera::scheduler

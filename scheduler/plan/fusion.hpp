@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "array/node.hpp"
@@ -18,7 +19,6 @@ using GroupId = int;
 struct Fate {
   bool stored = false;            ///< becomes a stored array of its own
   GroupId group = -1;             ///< program it is computed in; for a stored map, its own
-  array::AffineRead read;         ///< from the group's elements to this value's, when computed in a group
 };
 
 class Fusion {
@@ -49,20 +49,31 @@ class Fusion {
     bool operator==(const Request&) const = default;
   };
   void collect(const std::vector<Array>& roots);
+  void find_surely_stored();
+  bool cheap_to_repeat(const array::Node* node, std::size_t times) const;
   void decide(const array::Node* node, bool fuse);
   void decide_reduction(const array::Node* node, bool fuse);
+  void decide_regrid(const array::Node* node, bool fuse);
   void pass_on(const array::Node* node, GroupId group, const array::AffineRead& read);
+  void request(const Array& input, Request what);
+  const ChunkGrid& grid_of(GroupId group) const;
 
   std::vector<const array::Node*> order_;
   std::unordered_map<const array::Node*, Fate> fates_;
   std::unordered_map<const array::Node*, std::vector<Request>> requests_;
   std::unordered_map<const array::Node*, bool> root_;
+  std::unordered_set<const array::Node*> surely_stored_;
   std::vector<Group> groups_;
 };
 
 /// The read of input `k` of a broadcasting operation whose output has rank `rank`: trailing axes aligned,
 /// extents of 1 repeated.
 array::AffineRead broadcast_read(const Shape& input, const Shape& output);
+
+/// The read by which a node that cuts one array anew, and does nothing else, copies it; null for other nodes.
+const array::AffineRead* regrid_read(const array::Node& node);
+/// Most blocks of an array cut as `grid` that one block of `tasks` reads.
+std::int64_t blocks_per_task(const ChunkGrid& grid, const array::AffineRead& read, const ChunkGrid& tasks);
 
 /// Whether a node computes each element by itself and can be computed anywhere.
 bool is_map(const array::Node& node);

@@ -5,6 +5,7 @@
 #include "array/node.hpp"
 #include "core/text.hpp"
 #include "scheduler/plan/lowering.hpp"
+#include "scheduler/plan/task_need.hpp"
 #include "tessera/error.hpp"
 
 namespace tessera::scheduler {
@@ -24,25 +25,6 @@ std::vector<Array> roots_of(const CallGraph& calls, const std::vector<Goal>& goa
 }
 
 }  // namespace
-
-AxisMap blocks_read(const AxisChunks& chunks, const array::AxisRead& read, const AxisChunks& tasks, std::int64_t lo,
-                    std::int64_t hi) {
-  if (read.offset == 0 && read.step == 1 && chunks == tasks && lo <= 0 && hi >= tasks.extent()) {
-    return AxisMap::identity(tasks.count());
-  }
-  std::vector<std::int32_t> first(at(tasks.count()), 0);
-  std::vector<std::int32_t> last(at(tasks.count()), 0);
-  for (std::int64_t c = 0; c < tasks.count(); ++c) {
-    const std::int64_t begin = std::max(tasks.begin(c), lo);
-    const std::int64_t end = std::min(tasks.end(c), hi);
-    if (begin >= end) continue;
-    const std::int64_t a = chunks.chunk_of(read.offset + read.step * begin);
-    const std::int64_t b = chunks.chunk_of(read.offset + read.step * (end - 1));
-    first[at(c)] = static_cast<std::int32_t>(std::min(a, b));
-    last[at(c)] = static_cast<std::int32_t>(std::max(a, b) + 1);
-  }
-  return AxisMap::ranges(std::move(first), std::move(last), chunks.count());
-}
 
 PlanInput make_input(const StoredValue& value, const array::AffineRead& read, const ChunkGrid& tasks) {
   PlanInput input;
@@ -146,7 +128,7 @@ void Lowering::lower_node(const array::Node& node) {
   } else if (std::holds_alternative<array::Scan>(node.attributes)) {
     lower_scan(node);
   } else if (std::holds_alternative<array::Assemble>(node.attributes)) {
-    lower_assemble(node);
+    lower_copy(node, fate);
   } else if (std::holds_alternative<array::Matmul>(node.attributes)) {
     lower_matmul(node);
   } else if (std::holds_alternative<array::BlockOp>(node.attributes)) {
@@ -208,6 +190,16 @@ void Lowering::deliver(const Goal& goal) {
   task.spec = std::move(spec);
   task.sink = true;
   append(std::move(task));
+}
+
+void Lowering::lower_copy(const array::Node& node, const Fate& fate) {
+  if (!fate.stored) return;
+  const bool from_blocks = node.inputs.empty() || stored_.contains({node.inputs[0].node().get(), node.inputs[0].output()});
+  if (fate.group >= 0 && !from_blocks) {
+    lower_group(fate.group, node);
+  } else {
+    lower_assemble(node);
+  }
 }
 
 void Lowering::lower_assemble(const array::Node& node) {
@@ -278,6 +270,11 @@ StoredValue Lowering::lower_diagonal(const array::Node& node, const StoredValue&
     r.axis = place[at(r.axis)];
   }
   // One part for each chunk of the axes that are followed twice: there the blocks to read are fixed.
+  for (std::size_t d = 0; d < inner.size(); ++d) {
+    if (read[d].axis < 0 || uses[at(read[d].axis)] < 2) continue;
+    AxisChunks& axis = axes[at(inner[d].axis)];
+    axis = axis_within_blocks(value.grid.axis(static_cast<int>(d)), inner[d], axis);
+  }
   std::vector<std::size_t> repeated;
   for (std::size_t a = 0; a < uses.size(); ++a) {
     if (uses[a] > 1) repeated.push_back(at(place[a]));
@@ -332,6 +329,13 @@ StoredValue Lowering::lower_diagonal(const array::Node& node, const StoredValue&
   return {append_with_output(std::move(task), kernels::BlockSize(grid, value.dtype)), grid, value.dtype, -1};
 }
 
-Lowered lower(const std::vector<Goal>& goals, const LowerOptions& options) { return Lowering(goals, options).run(); }
+Lowered lower(const std::vector<Goal>& goals, const LowerOptions& options) {
+  Lowered lowered = Lowering(goals, options).run();
+  if (!options.fuse || largest_task_bytes(lowered.plan) <= options.budget_bytes) return lowered;
+  LowerOptions single = options;
+  single.fuse = false;
+  Lowered unfused = Lowering(goals, single).run();
+  return largest_task_bytes(unfused.plan) <= options.budget_bytes ? std::move(unfused) : std::move(lowered);
+}
 
 }  // namespace tessera::scheduler

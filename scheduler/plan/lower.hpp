@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -18,6 +20,9 @@ struct LowerOptions {
   /// Delayed calls to run beside what the goals need.
   std::vector<std::shared_ptr<tessera::detail::Call>> calls;
   bool fuse = true;  ///< false: every operation is a node of its own
+  /// Of the smallest device. Where a fused task would not fit it and those of single operations do, these run:
+  /// results are the same.
+  std::size_t budget_bytes = std::numeric_limits<std::size_t>::max();
   const kernels::Registry* registry = nullptr;  ///< for scratch sizes; null: none (simulation)
   /// Resident arrays that the goals may not read but a run must know of, since they take memory that it may
   /// have to make free.

@@ -44,6 +44,10 @@ class ProgramBuilder {
     if (const auto* view = std::get_if<array::View>(&node.attributes)) {
       return value(node.inputs[0], array::compose(view->read, read));
     }
+    if (const AffineRead* copied = regrid_read(node)) {
+      add_label(node.name);
+      return value(node.inputs[0], array::compose(*copied, read));
+    }
     const array::Output& output = node.outputs[0];
     add_label(node.name);
     if (const auto* constant = std::get_if<array::Constant>(&node.attributes)) {
@@ -110,7 +114,7 @@ class ProgramBuilder {
     const Fate& fate = lowering_.fusion_.fate(&node);
     if (is_free(node)) return compute(node, read);
     if (std::holds_alternative<array::View>(node.attributes)) return compute(node, read);
-    if (!fate.stored && fate.group == group_) return compute(node, read);
+    if (!fate.stored && (fate.group == group_ || regrid_read(node) != nullptr)) return compute(node, read);
     if (own_ == &node) return compute(node, read);
     StoredValue value = lowering_.stored(a);
     AffineRead from = read;

@@ -37,6 +37,8 @@ class Lowering {
   void lower_group(GroupId group, const array::Node& at);
   void lower_reduce(const array::Node& node);
   void lower_scan(const array::Node& node);
+  /// Copies blocks, or computes what is copied where that is stored nowhere.
+  void lower_copy(const array::Node& node, const Fate& fate);
   void lower_assemble(const array::Node& node);
   void lower_matmul(const array::Node& node);
   void lower_block_op(const array::Node& node);
@@ -86,9 +88,5 @@ class Lowering {
 
 /// The input of a task over `tasks` that reads `value` through `read`.
 PlanInput make_input(const StoredValue& value, const array::AffineRead& read, const ChunkGrid& tasks);
-/// The blocks of `chunks` that the elements of each block of `tasks` fall into, through `read`; elements
-/// outside [lo, hi) of the task axis are left out.
-AxisMap blocks_read(const AxisChunks& chunks, const array::AxisRead& read, const AxisChunks& tasks, std::int64_t lo,
-                    std::int64_t hi);
 
 }  // namespace tessera::scheduler

@@ -4,6 +4,7 @@
 #include <deque>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "scheduler/plan/plan.hpp"
@@ -38,6 +39,8 @@ class TaskOrder {
                              NodeIndex node) const;
   /// Number of the result block that a position belongs to: tasks of one tile are near each other.
   std::uint64_t tile(Position position) const noexcept;
+  /// Result blocks in all.
+  std::uint64_t tiles() const noexcept { return tile(kNever); }
   const Plan& plan() const noexcept { return *plan_; }
 
   /// Walks the tasks in order. A cursor holds a few words for each node.
@@ -96,6 +99,12 @@ class TaskOrder {
   void align_roots(std::vector<std::vector<Alignment>>& alignments);
   void align_inputs(NodeIndex node, std::vector<std::vector<Alignment>>& alignments);
   int inner_digit(int domain, std::int64_t extent, const std::vector<Alignment>& reader);
+  static bool stands_before(const Alignment& alignment, int axis, std::int64_t c, std::int64_t d);
+  static bool nowhere_after(const Alignment& a, const Alignment& b,
+                            const std::vector<std::int64_t>& extents,
+                            const std::vector<std::int64_t>& counts);
+  static std::optional<Alignment> earlier_of(const Alignment& a, const Alignment& b,
+                                             const std::vector<std::int64_t>& counts);
   static void add_alignment(std::vector<Alignment>& list, Alignment alignment,
                             const std::vector<Domain>& domains,
                             const std::vector<std::int64_t>& counts);

@@ -97,6 +97,25 @@ const std::vector<Workload>& workloads() {
                                    reshape(rechunk(x, {150, 11}) + 1.0, {50, 450}),
                                    sum(rechunk(exp(x), {13, 70}), {.axis = 0})};
        }},
+      {"programs that read arrays cut otherwise, and compute values twice",
+       [] {
+         const Array x = base();
+         const Array y = rechunk(x + 1.0, {43, 50});
+         const Array centred = y - mean(y, {.axis = 0, .keepdims = true});
+         const Array twice = centred * 0.5 + y;
+         std::vector<Array> out{twice + transpose(twice),
+                                rechunk(twice + transpose(twice), {30, 61}),
+                                rechunk(transpose(x), {30, 61}) * 2.0,
+                                rechunk(flip(x) + x, {70, 29}) - y,
+                                rechunk(diagonal(x + y), {19}) + 1.0,
+                                rechunk(diagonal(x * y), {19}),
+                                broadcast_to(rechunk(sum(y, {.axis = 0}), {40}), {150, 150}) + y};
+         for (const Axes& axis : {Axes(), Axes(0), Axes(1)}) {
+           out.push_back(sum(rechunk(twice + transpose(twice), {30, 61}), {.axis = axis}));
+           out.push_back(var(rechunk(flip(x), {70, 29}) - y, {.axis = axis}));
+         }
+         return out;
+       }},
       {"groupby",
        [] {
          const Array x = base();

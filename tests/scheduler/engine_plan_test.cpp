@@ -42,6 +42,13 @@ const std::vector<Golden>& goldens() {
        [] {
          return reshape(rechunk(base() + 1.0, {300, 10}), {600, 100});
        }},
+      {"rechunk_between_programs",
+       [] {
+         const Array x = random::normal({200, 200}, {.chunks = {50, 50}, .seed = 1});
+         const Array y = rechunk(x * 2.0, {100, 25});
+         const Array z = y - mean(y, {.axis = 0, .keepdims = true});
+         return sum(rechunk(z + transpose(z), {50, 50}), {.axis = 1});
+       }},
       {"diagonal", [] { return diagonal(base(), {.offset = 3}) * 2.0; }},
       {"groupby_and_sort",
        [] {

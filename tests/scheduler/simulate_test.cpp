@@ -141,6 +141,18 @@ TEST(Simulate, KeptBlocksFillDevicesThenHostThenDisk) {
   EXPECT_GT(simulate({max(kept)}, options).seconds, 800 * kMicro) << "one block comes from disk";
 }
 
+TEST(Simulate, TasksOfOneNumberAreSpreadOverAllDevices) {
+  const Array x = random::uniform({512, 512}, {.chunks = {16, 16}, .seed = 1});
+  const Array y = x + transpose(x);
+  SimulationOptions options = machine(4);
+  options.device_memory_bytes = std::size_t{1} << 30;
+  const SimulationReport report = simulate({sum(y - mean(y, {.axis = 0}))}, options);
+  EXPECT_LT(report.seconds, 0.5 * report.busy_seconds);
+  for (const std::size_t bytes : report.peak_device_bytes) {
+    EXPECT_GT(bytes, 512 * 512 * 8 / 8u) << "half of what would be even";
+  }
+}
+
 TEST(Simulate, RefusesMachinesThatAreNone) {
   const auto with = [](auto change) {
     SimulationOptions options = machine(1);
