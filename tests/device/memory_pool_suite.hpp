@@ -25,11 +25,11 @@ struct PoolCase {
   /// Copies to and from a buffer; they return when the copy is done.
   std::function<void(std::byte* device, const std::byte* host, std::size_t)> copy_in =
       [](std::byte* device, const std::byte* host, std::size_t bytes) {
-        std::memcpy(device, host, bytes);
+        if (bytes > 0) std::memcpy(device, host, bytes);
       };
   std::function<void(std::byte* host, const std::byte* device, std::size_t)> copy_out =
       [](std::byte* host, const std::byte* device, std::size_t bytes) {
-        std::memcpy(host, device, bytes);
+        if (bytes > 0) std::memcpy(host, device, bytes);
       };
 };
 
@@ -46,12 +46,10 @@ class MemoryPoolConformance : public testing::TestWithParam<PoolCase> {
     // The padding may be written, too.
     const std::vector<std::byte> bytes((buffer.size_bytes() + 63) / 64 * 64,
                                        static_cast<std::byte>(value));
-    if (bytes.empty()) return;
     GetParam().copy_in(buffer.data(), bytes.data(), bytes.size());
   }
   static bool holds(const Buffer& buffer, int value) {
     std::vector<std::byte> bytes(buffer.size_bytes());
-    if (bytes.empty()) return true;
     GetParam().copy_out(bytes.data(), buffer.data(), bytes.size());
     return bytes == std::vector<std::byte>(bytes.size(), static_cast<std::byte>(value));
   }
