@@ -29,21 +29,24 @@ struct BlockState {
     kPresent,  ///< in memory or on disk, see tier and device
     kDropped,  ///< was there, can be made again
   };
-  Position next_use = kNever;  ///< of the tasks beyond the window; inside it, of the earliest one
+  Position next_use =
+      kNever;  ///< of the tasks beyond the window; inside it, of the earliest one, or before
   std::uint32_t readers_left = 0;  ///< tasks that still have to read it
   BufferId buffer = 0;
   BufferId disk_copy = 0;     ///< a clean copy on disk, kept when the block came back from there
   std::uint32_t waiters = 0;  ///< head of the list of tasks that wait for it
+  std::uint32_t window_refs = 0;   ///< tasks of the window that read it and have not run
+  std::uint32_t replicas = 0;      ///< head of the list of its copies on other devices
   DeviceIndex device = kNoDevice;  ///< where it is (kDevice), or where it was made (other tiers)
   std::uint16_t pins = 0;          ///< admitted tasks that read the primary copy
-  std::uint32_t window_refs = 0;   ///< tasks of the window that read it and have not run
-  std::uint16_t replicas = 0;      ///< copies on other devices
   Status status = Status::kAbsent;
   Tier tier = Tier::kDevice;
   bool moving : 1 = false;
   bool retained : 1 = false;
   bool offered : 1 = false;  ///< up for eviction where it is, at next_use
+  bool stale : 1 = false;    ///< the task that next_use stands for has run
 };
+static_assert(sizeof(BlockState) == 40);
 
 /// Names a block that is not absent; shorter than its key, and faster to follow.
 using BlockRef = std::uint32_t;
@@ -78,6 +81,8 @@ class BlockTable {
  private:
   static constexpr std::uint32_t kPageBlocks = 256;
   static constexpr std::uint32_t kNoPage = 0xffffffff;
+  // Blocks that live far apart take a page each, and clearing one costs more than a task.
+  static constexpr std::size_t kSparePages = 1024;
   struct Page {
     SlotIndex slot = -1;
     std::int32_t live = 0;
@@ -96,7 +101,7 @@ class BlockTable {
 };
 
 inline BlockTable::BlockTable(const Plan& plan) : numbers_(plan.slots.size()) {
-  spare_.reserve(64);
+  spare_.reserve(kSparePages);
   for (const Slot& slot : plan.slots) counts_.push_back(slot.size.grid().block_count());
 }
 

@@ -38,6 +38,7 @@ Dispatcher::Dispatcher(const TaskOrder& order, DispatcherOptions options, Driver
   tasks_.resize(std::bit_ceil(options_.window));
   ring_mask_ = tasks_.size() - 1;
   waiters_.push_back({});  // number 0 ends a list
+  replicas_.push_back({});
   counters_.peak_bytes.assign(devices_.size(), 0);
   check_fit();
 }
@@ -205,7 +206,7 @@ void Dispatcher::set_up(const TaskOrder::Cursor::Item& item, const std::int64_t*
         const BlockRef ref = table_.ref({slot, block});
         add_input(task, {ref, input});
         if (state->window_refs++ == 0 && state->next_use != item.position) {
-          set_next_use(ref, *state, item.position);
+          set_next_use(*state, item.position);
           offer(ref, *state);
         }
         if (state->status == Status::kDropped) recompute(ref, id);
@@ -400,13 +401,34 @@ bool Dispatcher::steal(DeviceIndex index) {
   return true;
 }
 
-Dispatcher::Replica* Dispatcher::find_replica(BlockRef ref, DeviceIndex device) {
-  const auto it = replicas_.find(ref);
-  if (it == replicas_.end()) return nullptr;
-  for (Replica& r : it->second) {
-    if (r.device == device) return &r;
+Dispatcher::Replica* Dispatcher::find_replica(const BlockState& state, DeviceIndex device) {
+  std::uint32_t r = state.replicas;
+  while (r != 0 && replicas_[r].device != device) r = replicas_[r].next;
+  return r == 0 ? nullptr : &replicas_[r];
+}
+
+void Dispatcher::add_replica(BlockState& state, Replica replica) {
+  std::uint32_t r = free_replica_;
+  if (r == 0) {
+    r = static_cast<std::uint32_t>(replicas_.size());
+    replicas_.push_back({});
+  } else {
+    free_replica_ = replicas_[r].next;
   }
-  return nullptr;
+  replica.next = state.replicas;
+  replicas_[r] = replica;
+  state.replicas = r;
+}
+
+Dispatcher::Replica Dispatcher::remove_replica(BlockState& state, DeviceIndex device) {
+  std::uint32_t* link = &state.replicas;
+  while (replicas_[*link].device != device) link = &replicas_[*link].next;
+  const std::uint32_t r = *link;
+  const Replica removed = replicas_[r];
+  *link = removed.next;
+  replicas_[r].next = free_replica_;
+  free_replica_ = r;
+  return removed;
 }
 
 Dispatcher::Admission Dispatcher::admit(TaskId id) {
@@ -421,7 +443,7 @@ Dispatcher::Admission Dispatcher::admit(TaskId id) {
     if (state.status == Status::kDropped) recompute(ref, id);
     const bool local =
         state.status == Status::kPresent && state.tier == Tier::kDevice && state.device == d;
-    const Replica* replica = state.replicas > 0 ? find_replica(ref, d) : nullptr;
+    const Replica* replica = find_replica(state, d);
     if (replica != nullptr && !replica->arriving) return;
     if (state.status == Status::kPending || state.moving || replica != nullptr) {
       wait_for(state, id);
@@ -478,7 +500,7 @@ void Dispatcher::stage(TaskId id) {
       ++state.pins;
       return;
     }
-    if (Replica* replica = state.replicas > 0 ? find_replica(ref, d) : nullptr) {
+    if (Replica* replica = find_replica(state, d)) {
       ++replica->pins;
       return;
     }
@@ -495,8 +517,7 @@ void Dispatcher::stage(TaskId id) {
     move.replica = state.tier == Tier::kDevice && input >= 0;
     const std::size_t bytes = block_bytes(ref);
     if (move.replica) {
-      replicas_[ref].push_back({d, move.to_buffer, 1, true, false});
-      ++state.replicas;
+      add_replica(state, {move.to_buffer, 0, d, 1, true, false});
     } else {
       state.moving = true;
     }
@@ -516,7 +537,7 @@ void Dispatcher::launch(TaskId id) {
   for_each_input(task, [&](BlockRef ref, BlockState& state, std::int32_t input) {
     const bool here = state.tier == Tier::kDevice && state.device == task.device;
     inputs_.push_back(
-        {table_.key(ref), input, here ? state.buffer : find_replica(ref, task.device)->buffer});
+        {table_.key(ref), input, here ? state.buffer : find_replica(state, task.device)->buffer});
   });
   outputs_.clear();
   for (std::size_t o = 0; o < node.outputs.size(); ++o) {
@@ -540,6 +561,7 @@ bool Dispatcher::make_room(DeviceIndex d, std::size_t need, TaskId for_task) {
   Device& device = devices_[d];
   const bool first = sequence(for_task) == head_;
   passed_.clear();
+  refresh(device, {Tier::kDevice, d});
   // Once tasks had to wait for room, more of it is made than the next one needs, so that what
   // leaves does so beside the computation.
   while (device.used + need + device.ahead > device.budget + device.leaving &&
@@ -583,7 +605,7 @@ bool Dispatcher::still_evictable(const Evictable& entry, Place place) {
   if (state == nullptr || state->status != Status::kPresent || state->next_use != entry.next_use)
     return false;
   if (entry.replica) {
-    Replica* replica = state->replicas > 0 ? find_replica(entry.ref, place.device) : nullptr;
+    Replica* replica = find_replica(*state, place.device);
     if (replica == nullptr) return false;
     replica->offered = false;
     return replica->pins == 0 && !replica->arriving;
@@ -632,6 +654,7 @@ bool Dispatcher::evict_to_lower_tier(DeviceIndex d, BlockRef ref, BlockState& st
   Place to{Tier::kHost, d};
   if (host_.used + bytes > host_.budget) {
     // Blocks of the host tier that are needed later than this one go down first.
+    refresh(host_, {Tier::kHost, 0});
     while (bytes <= host_.budget && host_.used + bytes > host_.budget + host_.leaving &&
            !host_.heap.empty()) {
       const Evictable other = pop_evictable(host_);
@@ -702,7 +725,7 @@ void Dispatcher::move_done(std::uint32_t id) {
   BlockState& state = table_.at(move.ref);
   const std::size_t bytes = block_bytes(move.ref);
   if (move.replica) {
-    find_replica(move.ref, move.to.device)->arriving = false;
+    find_replica(state, move.to.device)->arriving = false;
     if (--state.pins == 0) offer(move.ref, state);
   } else {
     state.moving = false;
@@ -770,7 +793,7 @@ void Dispatcher::task_done(TaskId id) {
       continue;
     }
     if (state.window_refs == 0)
-      set_next_use(ref, state, next_use_after({slot, task.block}, frontier_, frontier_node_));
+      set_next_use(state, next_use_after({slot, task.block}, frontier_, frontier_node_));
     offer(ref, state);
     wake(state);
   }
@@ -816,49 +839,40 @@ void Dispatcher::release_input(BlockRef ref, const Task& task, bool chained) {
   if (state.tier == Tier::kDevice && state.device == task.device) {
     --state.pins;
   } else {
-    --find_replica(ref, task.device)->pins;
+    --find_replica(state, task.device)->pins;
   }
   if (state.readers_left == 0 && !state.retained) {
     if (!state.moving) free_block(ref, state);
     return;
   }
   if (state.window_refs == 0) {
-    set_next_use(ref, state, next_use_after(table_.key(ref), frontier_, frontier_node_));
+    set_next_use(state, next_use_after(table_.key(ref), frontier_, frontier_node_));
   } else if (state.next_use == task.position) {
-    // A later reader may have run already: then the block counts as needed earlier than it is.
-    set_next_use(ref, state, next_use_after(table_.key(ref), task.position, task.node));
+    mark_stale(state);
   }
   offer(ref, state);
 }
 
 void Dispatcher::free_block(BlockRef ref, BlockState& state) {
   const std::size_t bytes = block_bytes(ref);
-  while (state.replicas > 0) drop_replica(ref, state, replicas_.find(ref)->second.back().device);
+  drop_replicas(ref, state);
   if (state.status == Status::kPresent) give_back(state.buffer, {state.tier, state.device}, bytes);
   if (state.disk_copy != 0) give_back(state.disk_copy, {Tier::kDisk, state.device}, bytes);
   table_.erase(table_.key(ref));
 }
 
 void Dispatcher::drop_replica(BlockRef ref, BlockState& state, DeviceIndex device) {
-  const auto it = replicas_.find(ref);
-  for (std::size_t i = 0; i < it->second.size(); ++i) {
-    if (it->second[i].device != device) continue;
-    give_back(it->second[i].buffer, {Tier::kDevice, device}, block_bytes(ref));
-    it->second.erase(it->second.begin() + static_cast<std::ptrdiff_t>(i));
-    break;
-  }
-  if (it->second.empty()) replicas_.erase(it);
-  --state.replicas;
+  give_back(remove_replica(state, device).buffer, {Tier::kDevice, device}, block_bytes(ref));
+}
+
+void Dispatcher::drop_replicas(BlockRef ref, BlockState& state) {
+  while (state.replicas != 0) drop_replica(ref, state, replicas_[state.replicas].device);
 }
 
 // A copy on another device takes the place of the block itself. None is arriving: the block would
 // be pinned.
 void Dispatcher::promote_replica(BlockRef ref, BlockState& state) {
-  const auto it = replicas_.find(ref);
-  const Replica replica = it->second.back();
-  it->second.pop_back();
-  if (it->second.empty()) replicas_.erase(it);
-  --state.replicas;
+  const Replica replica = remove_replica(state, replicas_[state.replicas].device);
   state.buffer = replica.buffer;
   state.device = replica.device;
   state.pins = replica.pins;
@@ -866,12 +880,67 @@ void Dispatcher::promote_replica(BlockRef ref, BlockState& state) {
   offer(ref, state);
 }
 
-void Dispatcher::set_next_use(BlockRef ref, BlockState& state, Position next_use) {
+void Dispatcher::set_next_use(BlockState& state, Position next_use) {
+  state.stale = false;
   if (state.next_use == next_use) return;
   state.next_use = next_use;
   state.offered = false;
-  if (state.replicas == 0) return;
-  for (Replica& r : replicas_.find(ref)->second) r.offered = false;
+  for (std::uint32_t r = state.replicas; r != 0; r = replicas_[r].next)
+    replicas_[r].offered = false;
+}
+
+// The task that the block's next use stood for has run, and later ones of the window read it, too:
+// until somebody asks, it counts as needed earlier than it is.
+void Dispatcher::mark_stale(BlockState& state) {
+  if (state.stale) return;
+  state.stale = true;
+  if (state.status != Status::kPresent || state.tier == Tier::kDisk) return;
+  ++account({state.tier, state.device}).stale;
+  for (std::uint32_t r = state.replicas; r != 0; r = replicas_[r].next)
+    ++devices_[replicas_[r].device].stale;
+}
+
+// Looks up when stale blocks are needed next, once that pays: as long as blocks that only tasks
+// beyond the window read can make room, nobody asks.
+void Dispatcher::refresh(Account& account, Place place) {
+  if (account.stale == 0 || account.heap.empty() || account.heap.front().next_use > frontier_)
+    return;
+  if (account.heap.size() > 64 * account.stale) return;
+  account.stale = 0;
+  std::vector<Evictable> stale;
+  std::erase_if(account.heap, [&](const Evictable& entry) {
+    const BlockState* state = table_.find(entry.ref);
+    if (state == nullptr || !state->stale || !still_evictable(entry, place)) return false;
+    stale.push_back(entry);
+    return true;
+  });
+  std::make_heap(account.heap.begin(), account.heap.end());
+  for (Evictable& entry : stale) {
+    BlockState& state = table_.at(entry.ref);
+    if (state.stale) set_next_use(state, next_unfinished_use(table_.key(entry.ref)));
+    entry.next_use = state.next_use;
+    push_evictable(account, place, entry);
+    offer(entry.ref, state);
+  }
+}
+
+// Of the tasks that read a block and have not run.
+Position Dispatcher::next_unfinished_use(BlockKey key) {
+  std::int64_t coords[kMaxRank];
+  plan_->decode(plan_->slots[at(key.slot)].node, key.block, coords);
+  const Position head = head_ == tail_ ? frontier_ : tasks_[head_ & ring_mask_].position;
+  Position best = kNever;
+  plan_->for_each_reader(key.slot, coords, [&](NodeIndex reader, const std::int64_t* place) {
+    const Position position = order_->position(reader, place);
+    if (position < head || position >= best) return;
+    const PlanNode& node = plan_->nodes[at(reader)];
+    if (position <= frontier_ && !node.outputs.empty()) {
+      const BlockState* made = table_.find(BlockKey{node.outputs[0], plan_->encode(reader, place)});
+      if (made == nullptr || made->status != Status::kPending) return;
+    }
+    best = position;
+  });
+  return best;
 }
 
 // Puts every unpinned copy of the block up for eviction.
@@ -882,12 +951,13 @@ void Dispatcher::offer(BlockRef ref, BlockState& state) {
     const Place place{state.tier, state.device};
     if (!state.offered) push_evictable(account(place), place, {state.next_use, ref, false});
   }
-  if (state.replicas == 0) return;
-  for (const Replica& r : replicas_.find(ref)->second) {
-    if (r.pins > 0 || r.arriving) continue;
-    ++devices_[r.device].epoch;
-    if (!r.offered)
-      push_evictable(devices_[r.device], {Tier::kDevice, r.device}, {state.next_use, ref, true});
+  for (std::uint32_t r = state.replicas; r != 0; r = replicas_[r].next) {
+    const Replica& copy = replicas_[r];
+    if (copy.pins > 0 || copy.arriving) continue;
+    ++devices_[copy.device].epoch;
+    if (!copy.offered)
+      push_evictable(devices_[copy.device], {Tier::kDevice, copy.device},
+                     {state.next_use, ref, true});
   }
 }
 
@@ -909,7 +979,7 @@ void Dispatcher::push_evictable(Account& account, Place place, Evictable entry) 
 
 void Dispatcher::set_offered(const Evictable& entry, Place place) {
   if (entry.replica) {
-    find_replica(entry.ref, place.device)->offered = true;
+    find_replica(table_.at(entry.ref), place.device)->offered = true;
   } else {
     table_.at(entry.ref).offered = true;
   }
@@ -952,7 +1022,7 @@ void Dispatcher::release_all(bool keep_results) {
   // Copies that residents had elsewhere go as well: only one place is remembered.
   table_.for_each([&](BlockKey key, BlockState& state) {
     const BlockRef ref = table_.ref(key);
-    while (state.replicas > 0) drop_replica(ref, state, replicas_.find(ref)->second.back().device);
+    drop_replicas(ref, state);
     if (state.disk_copy != 0) {
       give_back(state.disk_copy, {Tier::kDisk, state.device}, block_bytes(key));
       state.disk_copy = 0;
@@ -961,12 +1031,11 @@ void Dispatcher::release_all(bool keep_results) {
 }
 
 std::size_t Dispatcher::state_bytes() const noexcept {
-  std::size_t total = table_.bytes() + tasks_.capacity() * sizeof(Task) +
-                      lists_.capacity() * sizeof(lists_[0]) + waiters_.capacity() * sizeof(Waiter) +
-                      moves_.capacity() * sizeof(Move) +
-                      free_buffers_.capacity() * sizeof(BufferId) +
-                      replicas_.size() * (sizeof(BlockRef) + sizeof(Replica) + 4 * sizeof(void*)) +
-                      host_.heap.capacity() * sizeof(Evictable);
+  std::size_t total =
+      table_.bytes() + tasks_.capacity() * sizeof(Task) + lists_.capacity() * sizeof(lists_[0]) +
+      waiters_.capacity() * sizeof(Waiter) + moves_.capacity() * sizeof(Move) +
+      free_buffers_.capacity() * sizeof(BufferId) + replicas_.capacity() * sizeof(Replica) +
+      host_.heap.capacity() * sizeof(Evictable);
   for (const std::vector<TaskInput>& list : lists_) total += list.capacity() * sizeof(TaskInput);
   for (const Device& device : devices_) {
     total += device.heap.capacity() * sizeof(Evictable) +

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "scheduler/executor/block_table.hpp"
@@ -195,6 +194,8 @@ class Dispatcher {
     std::size_t leaving = 0;      ///< bytes whose eviction is under way
     std::vector<Evictable> heap;  ///< max-heap by next use; entries may be stale
     std::size_t heap_limit = 256;
+    std::size_t stale =
+        0;  ///< entries whose block has become needed later since all were looked at
   };
   struct Device : Account {
     std::uint32_t slots = 1;
@@ -209,8 +210,9 @@ class Dispatcher {
     std::uint64_t epoch = 0;  ///< counts what has become free or evictable
   };
   struct Replica {
-    DeviceIndex device;
     BufferId buffer;
+    std::uint32_t next;  ///< copy of the same block, 0: none
+    DeviceIndex device;
     std::uint16_t pins;
     bool arriving;
     bool offered;  ///< up for eviction, at the block's next use
@@ -250,14 +252,20 @@ class Dispatcher {
   Position next_use_after(BlockKey key, Position position, NodeIndex node) const;
   void release_input(BlockRef ref, const Task& task, bool chained);
   void free_block(BlockRef ref, BlockState& state);
-  void set_next_use(BlockRef ref, BlockState& state, Position next_use);
+  void set_next_use(BlockState& state, Position next_use);
+  void mark_stale(BlockState& state);
+  void refresh(Account& account, Place place);
+  Position next_unfinished_use(BlockKey key);
   void offer(BlockRef ref, BlockState& state);
   void push_evictable(Account& account, Place place, Evictable entry);
   void set_offered(const Evictable& entry, Place place);
   Evictable pop_evictable(Account& account);
   bool still_evictable(const Evictable& entry, Place place);
-  Replica* find_replica(BlockRef ref, DeviceIndex device);
+  Replica* find_replica(const BlockState& state, DeviceIndex device);
+  void add_replica(BlockState& state, Replica replica);
+  Replica remove_replica(BlockState& state, DeviceIndex device);
   void drop_replica(BlockRef ref, BlockState& state, DeviceIndex device);
+  void drop_replicas(BlockRef ref, BlockState& state);
   void promote_replica(BlockRef ref, BlockState& state);
   void mark(DeviceIndex device);
   void mark_first();
@@ -289,7 +297,8 @@ class Dispatcher {
   std::vector<std::uint32_t> free_moves_;
   std::vector<BufferId> free_buffers_;
   BufferId next_buffer_ = 1;
-  std::unordered_map<BlockRef, std::vector<Replica>> replicas_;
+  std::vector<Replica> replicas_;
+  std::uint32_t free_replica_ = 0;
   std::vector<DeviceIndex> dirty_;
   std::uint64_t head_ = 0, tail_ = 0;  ///< sequence numbers of the window's tasks
   std::uint64_t state_samples_ = 0;

@@ -16,9 +16,10 @@ namespace tessera::scheduler {
 
 /// A set of coordinates along one axis: a range, or an explicit ascending list.
 struct CoordSet {
-  std::int64_t first = 0;
-  std::int64_t count = 0;
-  const std::int32_t* list = nullptr;  ///< when set, the coordinates are list[0..count)
+  // Not cleared: there is one for each possible axis wherever blocks are walked.
+  std::int64_t first;
+  std::int64_t count;
+  const std::int32_t* list;  ///< when set, the coordinates are list[0..count)
   std::int64_t operator[](std::int64_t i) const noexcept { return list ? list[i] : first + i; }
 };
 
