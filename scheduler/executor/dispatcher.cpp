@@ -562,11 +562,17 @@ bool Dispatcher::make_room(DeviceIndex d, std::size_t need, TaskId for_task) {
   const bool first = sequence(for_task) == head_;
   passed_.clear();
   refresh(device, {Tier::kDevice, d});
+  const auto lacks = [&](std::size_t bytes) {
+    return device.used + bytes > device.budget + device.leaving;
+  };
   // Once tasks had to wait for room, more of it is made than the next one needs, so that what
   // leaves does so beside the computation.
-  while (device.used + need + device.ahead > device.budget + device.leaving &&
-         !device.heap.empty()) {
-    const bool enough = device.used + need <= device.budget + device.leaving;
+  while (lacks(need + device.ahead)) {
+    if (device.heap.empty()) {
+      if (device.near || !lacks(need)) break;
+      offer_near(device);
+      continue;
+    }
     const Evictable victim = pop_evictable(device);
     if (!still_evictable(victim, {Tier::kDevice, d})) continue;
     const bool needed_before = victim.next_use <= task.position;
@@ -574,7 +580,7 @@ bool Dispatcher::make_room(DeviceIndex d, std::size_t need, TaskId for_task) {
       passed_.push_back(victim);
       continue;
     }
-    if ((needed_before && (!first || enough)) || !evict(d, victim)) {
+    if ((needed_before && (!first || !lacks(need))) || !evict(d, victim)) {
       passed_.push_back(victim);
       break;
     }
@@ -655,8 +661,12 @@ bool Dispatcher::evict_to_lower_tier(DeviceIndex d, BlockRef ref, BlockState& st
   if (host_.used + bytes > host_.budget) {
     // Blocks of the host tier that are needed later than this one go down first.
     refresh(host_, {Tier::kHost, 0});
-    while (bytes <= host_.budget && host_.used + bytes > host_.budget + host_.leaving &&
-           !host_.heap.empty()) {
+    while (bytes <= host_.budget && host_.used + bytes > host_.budget + host_.leaving) {
+      if (host_.heap.empty()) {
+        if (host_.near) break;
+        offer_near(host_);
+        continue;
+      }
       const Evictable other = pop_evictable(host_);
       if (!still_evictable(other, {Tier::kHost, 0})) continue;
       const std::size_t other_bytes = block_bytes(other.ref);
@@ -943,19 +953,30 @@ Position Dispatcher::next_unfinished_use(BlockKey key) {
   return best;
 }
 
+// Puts up for eviction what tasks of the window read, now that nothing else makes room here.
+void Dispatcher::offer_near(Account& account) {
+  account.near = true;
+  table_.for_each([&](BlockKey key, BlockState& state) {
+    if (state.window_refs > 0) offer(table_.ref(key), state);
+  });
+}
+
 // Puts every unpinned copy of the block up for eviction.
 void Dispatcher::offer(BlockRef ref, BlockState& state) {
   if (state.status != Status::kPresent) return;
+  const bool far = state.window_refs == 0;
   if (state.pins == 0 && !state.moving && state.tier != Tier::kDisk) {
     if (state.tier == Tier::kDevice) ++devices_[state.device].epoch;
     const Place place{state.tier, state.device};
-    if (!state.offered) push_evictable(account(place), place, {state.next_use, ref, false});
+    Account& there = account(place);
+    if (!state.offered && (far || there.near))
+      push_evictable(there, place, {state.next_use, ref, false});
   }
   for (std::uint32_t r = state.replicas; r != 0; r = replicas_[r].next) {
     const Replica& copy = replicas_[r];
     if (copy.pins > 0 || copy.arriving) continue;
     ++devices_[copy.device].epoch;
-    if (!copy.offered)
+    if (!copy.offered && (far || devices_[copy.device].near))
       push_evictable(devices_[copy.device], {Tier::kDevice, copy.device},
                      {state.next_use, ref, true});
   }

@@ -192,10 +192,10 @@ class Dispatcher {
     std::size_t budget = 0;
     std::size_t used = 0;
     std::size_t leaving = 0;      ///< bytes whose eviction is under way
-    std::vector<Evictable> heap;  ///< max-heap by next use; entries may be stale
+    std::vector<Evictable> heap;  ///< max-heap by next use; entries may be void
+    bool near = false;            ///< what tasks of the window read is up for eviction, too
     std::size_t heap_limit = 256;
-    std::size_t stale =
-        0;  ///< entries whose block has become needed later since all were looked at
+    std::size_t stale = 0;  ///< blocks that became needed later since all were looked at
   };
   struct Device : Account {
     std::uint32_t slots = 1;
@@ -257,6 +257,7 @@ class Dispatcher {
   void refresh(Account& account, Place place);
   Position next_unfinished_use(BlockKey key);
   void offer(BlockRef ref, BlockState& state);
+  void offer_near(Account& account);
   void push_evictable(Account& account, Place place, Evictable entry);
   void set_offered(const Evictable& entry, Place place);
   Evictable pop_evictable(Account& account);
