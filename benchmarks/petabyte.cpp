@@ -106,13 +106,17 @@ int main(int argc, char** argv) {
   std::printf(
       "{\"benchmark\": \"petabyte\", \"blocks\": %lld, \"bytes\": %.4g, \"operations\": %d, "
       "\"fused\": %s, "
-      "\"checked\": %s, \"tasks\": %lld, \"seconds\": %.3f, \"us_per_task\": %.3f, "
+      "\"checked\": %s, \"tasks\": %lld, \"moves\": %lld, \"seconds\": %.3f, \"us_per_task\": "
+      "%.3f, "
+      "\"us_per_task_or_move\": %.3f, "
       "\"peak_rss_mib\": %.1f, "
       "\"state_mib\": %.1f, \"modelled_seconds\": %.1f, \"between_devices_bytes\": %.4g, "
       "\"spilled_bytes\": %.4g}\n",
       static_cast<long long>(blocks), bytes, expression.operations, options.fuse ? "true" : "false",
-      options.check ? "true" : "false", static_cast<long long>(report.tasks), seconds,
+      options.check ? "true" : "false", static_cast<long long>(report.tasks),
+      static_cast<long long>(report.moves), seconds,
       1e6 * seconds / static_cast<double>(report.tasks),
+      1e6 * seconds / static_cast<double>(report.tasks + report.moves),
       static_cast<double>(usage.ru_maxrss) / 1024.0,
       static_cast<double>(report.peak_state_bytes) / 1048576.0, report.seconds,
       static_cast<double>(report.device_to_device_bytes),

@@ -123,6 +123,7 @@ SimulationReport simulate(const std::vector<Array>& arrays, const SimulationOpti
   out.critical_path_seconds = run.critical_path_seconds;
   out.busy_seconds = run.busy_seconds;
   out.tasks = run.counters.tasks;
+  out.moves = run.counters.moves;
   out.device_to_device_bytes = run.counters.device_to_device_bytes;
   out.spilled_bytes = run.counters.to_host_bytes + run.counters.to_disk_bytes;
   out.peak_device_bytes = run.counters.peak_bytes;

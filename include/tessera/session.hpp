@@ -78,6 +78,7 @@ struct SimulationReport {
   double critical_path_seconds = 0.0;  ///< of the longest chain of dependent tasks
   double busy_seconds = 0.0;           ///< modelled compute time of all devices together
   std::int64_t tasks = 0;
+  std::int64_t moves = 0;              ///< of blocks between devices and tiers
   std::size_t device_to_device_bytes = 0;
   std::size_t spilled_bytes = 0;       ///< written to the host and disk tiers
   std::size_t peak_state_bytes = 0;    ///< of the scheduler's own tables

@@ -723,6 +723,7 @@ std::uint32_t Dispatcher::start_move(Move move, std::size_t bytes) {
   }
   moves_[id] = move;
   ++in_flight_;
+  ++counters_.moves;
   driver_->start_move(
       {id, table_.key(move.ref), move.from_buffer, move.to_buffer, move.from, move.to, bytes});
   return id;

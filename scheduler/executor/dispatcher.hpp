@@ -91,6 +91,7 @@ struct DispatcherOptions {
 struct RunCounters {
   std::int64_t tasks = 0;
   std::int64_t recomputed = 0;
+  std::int64_t moves = 0;  ///< of blocks, between devices and tiers
   std::size_t device_to_device_bytes = 0;
   std::size_t to_host_bytes = 0;
   std::size_t from_host_bytes = 0;

@@ -122,6 +122,7 @@ TEST(Simulate, WhatDoesNotFitGoesToTheHost) {
   EXPECT_EQ(report.tasks, 3);
   EXPECT_NEAR(report.seconds, 432 * kMicro, kExact);
   EXPECT_EQ(report.spilled_bytes, 4 * kBlock);
+  EXPECT_EQ(report.moves, 5);
   EXPECT_EQ(report.peak_device_bytes, std::vector<std::size_t>{3 * kBlock});
 }
 
