@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "benchmarks/floors.hpp"
 #include "benchmarks/machine.hpp"
 #include "core/file_system.hpp"
+#include "device/host/spill_store.hpp"
 #include "device/host_devices.hpp"
 #include "scheduler/plan/lower.hpp"
 #include "tessera/tessera.hpp"
@@ -50,6 +52,15 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+/// `"name": median, "name_min": ..., "name_max": ...`
+std::string spread(const char* name, const std::vector<double>& values) {
+  const auto [least, most] = std::minmax_element(values.begin(), values.end());
+  char text[160];
+  std::snprintf(text, sizeof text, "\"%s\": %.4f, \"%s_min\": %.4f, \"%s_max\": %.4f", name,
+                median(values), name, *least, name, *most);
+  return text;
+}
+
 /// Blocks come from a function that the engine may call once only.
 ts::Array expression(const Options& options) {
   const std::int64_t n = options.edge();
@@ -68,23 +79,22 @@ ts::Array expression(const Options& options) {
   return ts::sum((x + x.T()) - ts::mean(x, {.axis = 0}));
 }
 
-struct Measured {
-  std::vector<double> seconds;
-  ts::RunReport report;
-  double value = 0.0;
-};
-
-Measured measure(const ts::SessionOptions& session_options, const Options& options) {
-  ts::Session session(session_options);
-  Measured out;
-  for (int i = 0; i <= options.repeat; ++i) {
-    const double seconds =
-        seconds_of([&] { out.value = session.compute({expression(options)})[0].item<double>(); });
-    if (i > 0) out.seconds.push_back(seconds);  // the first one maps pages
+/// One session that computes the expression again and again, each time from new blocks.
+class Run {
+ public:
+  Run(const ts::SessionOptions& session_options, const Options& options)
+      : options_(options), session_(session_options) {}
+  double seconds() {
+    return seconds_of([&] { value_ = session_.compute({expression(options_)})[0].item<double>(); });
   }
-  out.report = session.last_run();
-  return out;
-}
+  double value() const { return value_; }
+  ts::RunReport report() const { return session_.last_run(); }
+
+ private:
+  const Options& options_;
+  ts::Session session_;
+  double value_ = 0.0;
+};
 
 Replay ideal(const Options& options) {
   ts::scheduler::LowerOptions lower;
@@ -94,48 +104,106 @@ Replay ideal(const Options& options) {
   return tessera::benchmarks::replay(ts::scheduler::TaskOrder(lowered.plan), options.budget());
 }
 
-/// Seconds that two threads take to write and read back so many bytes of one file, the way that
-/// spilled blocks are.
-double disk_seconds(std::size_t out_bytes, std::size_t in_bytes) {
-  constexpr std::size_t kPiece = std::size_t{4} << 20;
-  constexpr std::size_t kThreads = 2;
-  const auto& files = ts::core::posix_file_system();
-  const ts::core::File file = files.create_unnamed(ts::device::default_spill_folder());
-  const floors::Buffer buffer = floors::make_buffer(kThreads * kPiece / sizeof(double));
-  const auto move = [&](std::size_t bytes, const auto& call) {
+/// The disk and nothing else: as many threads as the engine has for it write the bytes of a run to
+/// one file and read them back, in pieces of the same size and past the page cache. Like the
+/// engine's, the file is used again by each repetition.
+class DiskAlone {
+ public:
+  DiskAlone()
+      : file_(ts::core::posix_file_system().create_unnamed(ts::device::default_spill_folder())),
+        buffer_(floors::make_buffer(kThreads * kPiece / sizeof(double))) {}
+  double write_seconds(std::size_t bytes) {
+    written_ = bytes / kPiece * kPiece;
+    return seconds_of([&] {
+      move(bytes, [&](double* data, std::size_t at) { file_.pwrite_all(data, kPiece, at); });
+    });
+  }
+  /// Of what was written last; the engine reads some blocks twice, too.
+  double read_seconds(std::size_t bytes) {
+    return seconds_of([&] {
+      move(bytes, [&](double* data, std::size_t at) {
+        file_.pread_all(data, kPiece, at % std::max(kPiece, written_));
+      });
+    });
+  }
+
+ private:
+  static constexpr std::size_t kPiece = ts::device::SpillStore::kPieceBytes;
+  static constexpr std::size_t kThreads = ts::device::SpillStore::kStreams;
+  template <typename Call>
+  void move(std::size_t bytes, const Call& call) {
     std::vector<std::jthread> threads;
     for (std::size_t t = 0; t < kThreads; ++t) {
       threads.emplace_back([&, t] {
-        double* data = buffer.get() + t * kPiece / sizeof(double);
+        double* data = buffer_.get() + t * kPiece / sizeof(double);
         for (std::size_t at = t * kPiece; at < bytes; at += kThreads * kPiece) call(data, at);
       });
     }
-  };
-  const auto write = [&](double* data, std::size_t at) { file.pwrite_all(data, kPiece, at); };
-  const auto read = [&](double* data, std::size_t at) { file.pread_all(data, kPiece, at); };
-  const double out_seconds = seconds_of([&] { move(out_bytes, write); });
-  if (in_bytes > out_bytes) move(in_bytes, write);  // what is read must be there
-  return out_seconds + seconds_of([&] { move(in_bytes, read); });
+  }
+  ts::core::File file_;
+  floors::Buffer buffer_;
+  std::size_t written_ = 0;
+};
+
+struct Row {
+  std::vector<double> seconds, unconstrained, disk, disk_write, disk_read, ratio;
+  ts::RunReport report;
+  bool checked = true;
+};
+
+/// Each repetition of ours stands beside one of what it is held to, so that a machine that is
+/// slow for a while is slow for both.
+Row measure(bool disk, const Options& options) {
+  ts::SessionOptions little;
+  little.device_memory_bytes = options.budget();
+  little.host_memory_bytes = disk ? 0 : 2 * options.bytes();
+  if (!disk) little.disk_memory_bytes = 0;
+  Run plenty({}, options);
+  Run tight(little, options);
+  plenty.seconds();  // the first ones map pages and lay out files
+  tight.seconds();
+  Row row;
+  row.report = tight.report();
+  std::unique_ptr<DiskAlone> alone;
+  if (disk) {
+    alone = std::make_unique<DiskAlone>();
+    alone->write_seconds(row.report.to_disk_bytes);
+  }
+  for (int i = 0; i < options.repeat; ++i) {
+    row.unconstrained.push_back(plenty.seconds());
+    row.seconds.push_back(tight.seconds());
+    row.report = tight.report();
+    row.checked = row.checked && tight.value() == plenty.value();
+    double rival = row.unconstrained.back();
+    if (alone) {
+      row.disk_write.push_back(alone->write_seconds(row.report.to_disk_bytes));
+      row.disk_read.push_back(alone->read_seconds(row.report.from_disk_bytes));
+      row.disk.push_back(row.disk_write.back() + row.disk_read.back());
+      rival = std::max(rival, row.disk.back());
+    }
+    row.ratio.push_back(row.seconds.back() / rival);
+  }
+  return row;
 }
 
-std::string to_json(const char* name, const Measured& run, const Measured& plenty,
-                    const Replay& best, double disk) {
-  const ts::RunReport& r = run.report;
-  const std::size_t moved =
-      r.to_host_bytes + r.from_host_bytes + r.to_disk_bytes + r.from_disk_bytes;
-  const double rival = std::max(median(plenty.seconds), disk);
-  char text[512];
-  std::snprintf(
-      text, sizeof text,
-      "{\"name\": \"%s\", \"seconds\": %.4f, \"unconstrained_s\": %.4f, \"disk_alone_s\": %.4f, "
-      "\"ratio\": %.3f, \"out_bytes\": %zu, \"in_bytes\": %zu, \"ideal_out_bytes\": %zu, "
-      "\"ideal_in_bytes\": %zu, \"moved_ratio\": %.3f, \"checked\": %s}",
-      name, median(run.seconds), median(plenty.seconds), disk, median(run.seconds) / rival,
-      r.to_host_bytes + r.to_disk_bytes, r.from_host_bytes + r.from_disk_bytes, best.out_bytes,
-      best.in_bytes,
-      static_cast<double>(moved) / static_cast<double>(best.out_bytes + best.in_bytes),
-      run.value == plenty.value ? "true" : "false");
-  return text;
+std::string to_json(const char* name, const Row& row, const Replay& best) {
+  const ts::RunReport& r = row.report;
+  const std::size_t out = r.to_host_bytes + r.to_disk_bytes;
+  const std::size_t in = r.from_host_bytes + r.from_disk_bytes;
+  std::string text = std::string("{\"name\": \"") + name + "\", " + spread("seconds", row.seconds) +
+                     ", " + spread("unconstrained_s", row.unconstrained);
+  if (!row.disk.empty()) {
+    text += ", " + spread("disk_alone_s", row.disk) + ", " +
+            spread("disk_write_s", row.disk_write) + ", " + spread("disk_read_s", row.disk_read);
+  }
+  char rest[320];
+  std::snprintf(rest, sizeof rest,
+                ", \"out_bytes\": %zu, \"in_bytes\": %zu, \"ideal_out_bytes\": %zu, "
+                "\"ideal_in_bytes\": %zu, \"moved_ratio\": %.3f, \"checked\": %s}",
+                out, in, best.out_bytes, best.in_bytes,
+                static_cast<double>(out + in) / static_cast<double>(best.out_bytes + best.in_bytes),
+                row.checked ? "true" : "false");
+  return text + ", " + spread("ratio", row.ratio) + rest;
 }
 
 bool parse(int argc, char** argv, Options& options) {
@@ -162,27 +230,20 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: bench_spilling [--quick] [--only host|disk] [--repeat N]\n");
     return 2;
   }
-  const Measured plenty = measure({}, options);
   const Replay best = ideal(options);
   bool checked = true;
   std::string rows;
   for (const bool disk : {false, true}) {
     const char* name = disk ? "disk" : "host";
     if (!options.only.empty() && options.only != name) continue;
-    ts::SessionOptions little;
-    little.device_memory_bytes = options.budget();
-    little.host_memory_bytes = disk ? 0 : 2 * options.bytes();
-    if (!disk) little.disk_memory_bytes = 0;
-    const Measured run = measure(little, options);
-    const double alone =
-        disk ? disk_seconds(run.report.to_disk_bytes, run.report.from_disk_bytes) : 0.0;
-    checked = checked && run.value == plenty.value;
-    rows += (rows.empty() ? "\n  " : ",\n  ") + to_json(name, run, plenty, best, alone);
+    const Row row = measure(disk, options);
+    checked = checked && row.checked;
+    rows += (rows.empty() ? "\n  " : ",\n  ") + to_json(name, row, best);
   }
   std::printf(
       "{\"benchmark\": \"spilling\", %s, \"bytes\": %zu, \"budget_bytes\": %zu, "
-      "\"checked\": %s, \"rows\": [%s]}\n",
+      "\"repetitions\": %d, \"checked\": %s, \"rows\": [%s]}\n",
       tessera::benchmarks::machine_facts().c_str(), options.bytes(), options.budget(),
-      checked ? "true" : "false", rows.c_str());
+      options.repeat, checked ? "true" : "false", rows.c_str());
   return checked ? 0 : 1;
 }

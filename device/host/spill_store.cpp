@@ -15,8 +15,10 @@ namespace tessera::device {
 namespace {
 
 constexpr const char* kWhere = "spill";
-// An empty file of this size goes back to the disk instead of waiting for the session's end.
-constexpr std::uint64_t kTruncateBytes = std::uint64_t{1} << 30;
+// Of the limit: an empty file of more than that goes back to the disk instead of waiting for the
+// session's end. A smaller one stays, since writing over it is twice as fast as taking new space
+// (6.8 and 3.5 GB/s), and giving back 1.5 GiB takes 0.15 s or more in the middle of a run.
+constexpr std::size_t kKeptShare = 8;
 
 std::uint64_t mixed(std::uint64_t h, std::uint64_t value) noexcept {
   h = (h ^ value) * 0x9e3779b97f4a7c15u;
@@ -63,7 +65,7 @@ class SpillStore::Bounce {
     ~Loan() {
       if (!bounce_) return;
       const std::lock_guard lock(store_->mutex_);
-      // Two transfers at a time is what the disk streams do: more need not be kept.
+      // More than the disk streams use need not be kept.
       if (store_->bounces_.size() < store_->bounces_.capacity())
         store_->bounces_.push_back(std::move(bounce_));
     }
@@ -97,7 +99,7 @@ class SpillStore::Bounce {
 
 SpillStore::SpillStore(const core::FileSystem& files, std::string folder, std::size_t limit_bytes)
     : DiskTier(limit_bytes), files_(&files), folder_(std::move(folder)) {
-  bounces_.reserve(2);
+  bounces_.reserve(kStreams);
 }
 
 SpillStore::~SpillStore() = default;
@@ -127,17 +129,19 @@ void SpillStore::claim(Record& record) {
     file_ = files_->create_unnamed(folder_, kWhere);
   }
   record.offset = extents_.take(record.size_bytes);
+  file_end_ = std::max(file_end_, extents_.end());
   record.generation = ++generation_;
   in_use_ += record.size_bytes;
 }
 
 void SpillStore::release(const Record& record) noexcept {
   const std::lock_guard lock(mutex_);
-  const std::uint64_t end = extents_.end();
   in_use_ -= record.size_bytes;
   try {
     extents_.give_back(record.offset, record.size_bytes);
-    if (extents_.end() == 0 && end >= kTruncateBytes) file_.truncate(0);
+    if (extents_.end() > 0 || file_end_ <= limit_bytes() / kKeptShare) return;
+    file_.truncate(0);
+    file_end_ = 0;
   } catch (const std::exception&) {
     // The range is lost until the session ends, which is all that can go wrong here.
   }

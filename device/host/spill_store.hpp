@@ -31,6 +31,9 @@ class SpillStore final : public DiskTier {
 
   /// Bytes that one call to the system moves.
   static constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
+  /// Transfers at a time that keep a disk busy while one of them computes a checksum and another
+  /// waits for its thread.
+  static constexpr int kStreams = 3;
 
  private:
   class Bounce;
@@ -46,6 +49,7 @@ class SpillStore final : public DiskTier {
   mutable std::mutex mutex_;
   core::File file_;
   Extents extents_;
+  std::uint64_t file_end_ = 0;  // how far the file was written since it was last truncated
   std::vector<std::unique_ptr<Bounce>> bounces_;
   std::size_t in_use_ = 0;
   std::uint64_t generation_ = 0;

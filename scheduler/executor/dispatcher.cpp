@@ -16,6 +16,8 @@ std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 using Status = BlockState::Status;
 constexpr std::size_t kSmallShare = 4096;  // of a budget
 constexpr std::size_t kShortList = 64;     // of inputs; longer ones are not kept for reuse
+// Blocks looked past for room when the tiers below are full, by a task that may as well wait.
+constexpr std::size_t kMostPassedOver = 64;
 }  // namespace
 
 Dispatcher::Dispatcher(const TaskOrder& order, DispatcherOptions options, Driver& driver)
@@ -580,10 +582,11 @@ bool Dispatcher::make_room(DeviceIndex d, std::size_t need, TaskId for_task) {
       passed_.push_back(victim);
       continue;
     }
-    if ((needed_before && (!first || !lacks(need))) || !evict(d, victim)) {
-      passed_.push_back(victim);
-      break;
-    }
+    const bool may_go = !needed_before || (first && lacks(need));
+    if (may_go && evict(d, victim)) continue;
+    passed_.push_back(victim);
+    // Where the tiers below are full a later one may still go: it can be made again, or has a copy.
+    if (!may_go || host_.leaving > 0 || (!first && passed_.size() >= kMostPassedOver)) break;
   }
   for (const Evictable& entry : passed_) push_evictable(device, {Tier::kDevice, d}, entry);
   return device.used + need <= device.budget;

@@ -16,9 +16,9 @@ namespace {
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-// Tasks admitted at once: two for each worker, so that copies of the next ones arrive while the
-// first run; more where tasks are so small that reporting them one by one would cost more than they
-// do.
+// Tasks admitted at once: three for each worker, so that copies of the next ones arrive while the
+// first run and a disk stream that is done finds another one waiting; more where tasks are so small
+// that reporting them one by one would cost more than they do.
 std::uint32_t slots_for(const Plan& plan, const device::HostDevices& devices) {
   constexpr std::size_t kSmallBytes = std::size_t{1} << 20;
   constexpr std::size_t kMost = 128;
@@ -31,7 +31,7 @@ std::uint32_t slots_for(const Plan& plan, const device::HostDevices& devices) {
     largest = std::max(largest, bytes);
   }
   const std::size_t count = devices.devices().size();
-  const std::size_t least = 2 * ((static_cast<std::size_t>(devices.workers()) + count - 1) / count);
+  const std::size_t least = 3 * ((static_cast<std::size_t>(devices.workers()) + count - 1) / count);
   return static_cast<std::uint32_t>(
       std::clamp(kSmallBytes / largest, least, std::max(least, kMost)));
 }
@@ -89,6 +89,7 @@ HostRun::HostRun(const TaskOrder& order, const HostRunOptions& options)
       options_(options),
       devices_(*options.devices),
       dispatcher_(order, dispatcher_options(*options.devices, order.plan(), options), *this),
+      stream_load_(devices_.disk_streams().size()),
       queue_(order.plan().nodes.size(), devices_.workers(), options.shuffle_seed) {
   for (const PlanNode& node : plan_->nodes) {
     NodeKernel prepared;

@@ -8,6 +8,10 @@ namespace tessera::scheduler {
 
 namespace {
 constexpr std::chrono::milliseconds kProgressEvery{50};
+
+bool touches_disk(const MoveLaunch& move) {
+  return move.from.tier == Tier::kDisk || move.to.tier == Tier::kDisk;
+}
 }  // namespace
 
 // Threads
@@ -156,6 +160,10 @@ void HostRun::report(std::unique_lock<std::mutex>& lock) {
 
 void HostRun::report_batch() noexcept {
   outstanding_ -= batch_.size();
+  for (const WorkItem* item : batch_) {
+    if (item->is_move && touches_disk(item->move))
+      --stream_load_[static_cast<std::size_t>(item->thread - devices_.workers())];
+  }
   try {
     if (!broken_ && stopped()) dispatcher_.cancel();
     if (!std::exchange(started_, true)) dispatcher_.start();
@@ -179,7 +187,9 @@ void HostRun::report_batch() noexcept {
 void HostRun::submit_to_disk() noexcept {
   const auto& streams = devices_.disk_streams();
   for (WorkItem* item : to_disk_) {
-    const std::size_t stream = next_stream_++ % streams.size();
+    const auto idle = std::min_element(stream_load_.begin(), stream_load_.end());
+    const auto stream = static_cast<std::size_t>(idle - stream_load_.begin());
+    ++*idle;
     item->thread = devices_.workers() + static_cast<int>(stream);
     try {
       streams[stream]->submit(*item);
@@ -249,8 +259,7 @@ void HostRun::start_move(const MoveLaunch& move) {
   item.move = move;
   item.from = &stored(move.from_buffer);
   item.to = &stored(move.to_buffer);
-  const bool disk = move.from.tier == Tier::kDisk || move.to.tier == Tier::kDisk;
-  (disk ? to_disk_ : launched_).push_back(&item);
+  (touches_disk(move) ? to_disk_ : launched_).push_back(&item);
 }
 
 void HostRun::release(BufferId buffer, Place, std::size_t) { stored(buffer) = StoredBlock{}; }

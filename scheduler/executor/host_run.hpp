@@ -102,12 +102,12 @@ class HostRun final : public Driver, private device::WorkerPool::Job {
   std::deque<StoredBlock> buffers_;  // by id; a deque, so that threads keep addresses
   std::deque<WorkItem> items_;
   std::vector<WorkItem*> free_items_;
-  std::vector<WorkItem*> launched_;    // for workers
-  std::vector<WorkItem*> to_disk_;     // for disk streams
-  std::vector<WorkItem*> not_queued_;  // that no disk stream took
-  std::vector<WorkItem*> batch_;       // being reported
-  std::size_t outstanding_ = 0;        // items started and not reported
-  std::size_t next_stream_ = 0;
+  std::vector<WorkItem*> launched_;         // for workers
+  std::vector<WorkItem*> to_disk_;          // for disk streams
+  std::vector<WorkItem*> not_queued_;       // that no disk stream took
+  std::vector<WorkItem*> batch_;            // being reported
+  std::size_t outstanding_ = 0;             // items started and not reported
+  std::vector<std::uint32_t> stream_load_;  // items given to each disk stream and not reported
   bool started_ = false;
   bool broken_ = false;  // the dispatcher has thrown and is not to be called again
   std::exception_ptr broken_error_;

@@ -106,6 +106,39 @@ TEST(SpillStore, FreedSpaceIsUsedAgain) {
   EXPECT_EQ(store.file_bytes(), 0u);
 }
 
+// Size of the file without a name that this process has open in a folder.
+std::uint64_t unnamed_file_bytes(const std::string& folder) {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    const std::string target = std::filesystem::read_symlink(entry.path(), gone).string();
+    if (target.starts_with(folder))
+      return core::posix_file_system().status(entry.path()).size_bytes;
+  }
+  ADD_FAILURE() << "no file is open in " << folder;
+  return 0;
+}
+
+TEST(SpillStore, AnEmptyFileGoesBackToTheDiskWhereItIsLargeBesideTheLimit) {
+  SpillFolder folder;
+  SpillStore store(core::posix_file_system(), folder.path, 8 * 100'000);
+  const std::vector<std::byte> bytes(40'000);
+  std::vector<DiskBlock> blocks;
+  const auto write = [&](std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i)
+      blocks.push_back(store.write(0, static_cast<std::int64_t>(i), bytes.data(), bytes.size()));
+  };
+  write(2);
+  blocks.clear();
+  EXPECT_EQ(unnamed_file_bytes(folder.path), 2 * Extents::rounded(bytes.size()));
+  // From its end, block by block: what counts is how far it was written.
+  write(3);
+  EXPECT_EQ(unnamed_file_bytes(folder.path), 3 * Extents::rounded(bytes.size()));
+  while (!blocks.empty()) blocks.pop_back();
+  EXPECT_EQ(unnamed_file_bytes(folder.path), 0u);
+  write(1);
+  EXPECT_EQ(read_back(blocks[0]), bytes);
+}
+
 TEST(SpillStore, KeepsItsBudget) {
   SpillFolder folder;
   SpillStore store(core::posix_file_system(), folder.path, 5000);
