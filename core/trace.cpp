@@ -27,7 +27,7 @@ const char* name_of(Trace::Category category) {
   return "spill";
 }
 
-std::string microseconds(Trace::Clock::duration duration) {
+std::string microseconds(Clock::duration duration) {
   char text[32];
   const double us = std::chrono::duration<double, std::micro>(duration).count();
   std::snprintf(text, sizeof text, "%.3f", us);
@@ -36,8 +36,8 @@ std::string microseconds(Trace::Clock::duration duration) {
 
 }  // namespace
 
-Trace::Trace(std::string path, const FileSystem& files)
-    : start_(Clock::now()), file_(files, std::move(path), "TESSERA_TRACE") {
+Trace::Trace(std::string path, const FileSystem& files, const Clock& clock)
+    : start_(clock.now()), file_(files, std::move(path), "TESSERA_TRACE") {
   std::string text = "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n";
   write(text);
 }
@@ -94,8 +94,8 @@ void Trace::write_names(std::string& text) const {
 
 void Trace::write_span(std::string& text, const Span& span) const {
   text += "{\"ph\":\"X\",\"name\":" + json_text(span.name) + ",\"cat\":\"" +
-          name_of(span.category) + "\",\"ts\":" + microseconds(span.begin - start_) +
-          ",\"dur\":" + microseconds(span.end - span.begin) +
+          name_of(span.category) + "\",\"ts\":" + microseconds(elapsed(start_, span.begin)) +
+          ",\"dur\":" + microseconds(elapsed(span.begin, span.end)) +
           ",\"pid\":" + std::to_string(span.device) + ",\"tid\":" + std::to_string(span.thread) +
           ",\"args\":{\"block\":" + json_text(span.detail);
   if (span.size_bytes > 0) text += ",\"bytes\":" + std::to_string(span.size_bytes);

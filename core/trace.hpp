@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -12,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/clock.hpp"
 #include "core/file_system.hpp"
 
 // What ran where and when, as a file that chrome://tracing and ui.perfetto.dev show: one process
@@ -23,7 +23,6 @@ namespace tessera::core {
 
 class Trace {
  public:
-  using Clock = std::chrono::steady_clock;
   enum class Category : std::uint8_t { kTask, kCopy, kSpill };
 
   struct Span {
@@ -40,9 +39,10 @@ class Trace {
   /// Spans kept in memory at most.
   static constexpr std::size_t kMaxHeld = std::size_t{1} << 16;
 
-  /// Records until close(). `files` must outlive the trace. \throws IoError naming the path when no
-  /// file can be written there.
-  explicit Trace(std::string path, const FileSystem& files = posix_file_system());
+  /// Records until close(); `clock` is asked once, for the time that spans are shown from. `files`
+  /// must outlive the trace. \throws IoError naming the path when no file can be written there.
+  explicit Trace(std::string path, const FileSystem& files = posix_file_system(),
+                 const Clock& clock = machine_clock());
   Trace(const Trace&) = delete;
   Trace& operator=(const Trace&) = delete;
   /// Closes; an error is lost, so whoever can report one calls close().

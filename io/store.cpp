@@ -178,10 +178,9 @@ HeatmapAxis heatmap_axis(const PlotAxis& axis) {
 
 }  // namespace
 
-Source open_netcdf(const std::string& path, const std::string& variable,
-                   const std::string& dimension) {
-  NetcdfPile pile =
-      NetcdfPile::open(core::posix_file_system(), path, variable, {.concat_dimension = dimension});
+Source open_netcdf(const core::FileSystem& files, const std::string& path,
+                   const std::string& variable, const std::string& dimension) {
+  NetcdfPile pile = NetcdfPile::open(files, path, variable, {.concat_dimension = dimension});
   Source source;
   CfDecode plan = cf_decode_plan(pile.variable());
   source.info = describe_variable(pile.variable(), plan.decoded);
@@ -193,8 +192,7 @@ Source open_netcdf(const std::string& path, const std::string& variable,
   return source;
 }
 
-std::vector<VariableInfo> list_netcdf(const std::string& path) {
-  const core::FileSystem& files = core::posix_file_system();
+std::vector<VariableInfo> list_netcdf(const core::FileSystem& files, const std::string& path) {
   const NetcdfFile file =
       NetcdfFile::open(files, find_netcdf_files(files, path, "list_variables").front());
   std::vector<VariableInfo> out;
@@ -207,8 +205,8 @@ std::vector<VariableInfo> list_netcdf(const std::string& path) {
   return out;
 }
 
-Source open_npy(const std::string& path) {
-  NpyFile file = NpyFile::open(core::posix_file_system(), path);
+Source open_npy(const core::FileSystem& files, const std::string& path) {
+  NpyFile file = NpyFile::open(files, path);
   Source source;
   source.info.name = path;
   source.info.shape = file.shape();
@@ -217,13 +215,14 @@ Source open_npy(const std::string& path) {
   return source;
 }
 
-std::unique_ptr<RegionWriter> create_npy(const std::string& path, const Shape& shape, DType dtype) {
-  return std::make_unique<NpyRegionWriter>(
-      NpyWriter::create(core::posix_file_system(), path, shape, dtype));
+std::unique_ptr<RegionWriter> create_npy(const core::FileSystem& files, const std::string& path,
+                                         const Shape& shape, DType dtype) {
+  return std::make_unique<NpyRegionWriter>(NpyWriter::create(files, path, shape, dtype));
 }
 
-void write_picture(const std::string& path, std::span<const double> values, std::int64_t rows,
-                   std::int64_t columns, const PngOptions& options) {
+void write_picture(const core::FileSystem& files, const std::string& path,
+                   std::span<const double> values, std::int64_t rows, std::int64_t columns,
+                   const PngOptions& options) {
   HeatmapOptions heatmap;
   heatmap.title = options.title;
   heatmap.units = options.units;
@@ -234,7 +233,7 @@ void write_picture(const std::string& path, std::span<const double> values, std:
   heatmap.colormap = options.diverging ? Colormap::kDiverging : Colormap::kSequential;
   heatmap.y = heatmap_axis(options.y);
   heatmap.x = heatmap_axis(options.x);
-  write_heatmap(core::posix_file_system(), path, values, rows, columns, heatmap);
+  write_heatmap(files, path, values, rows, columns, heatmap);
 }
 
 std::string netcdf_support() { return netcdf_module_status().text; }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/file_system.hpp"
 #include "core/region_reader.hpp"
 #include "tessera/chunk_grid.hpp"
 #include "tessera/io.hpp"
@@ -29,13 +30,14 @@ struct Source {
   std::vector<std::int64_t> file_extents;
 };
 
-/// \throws as tessera::open().
-Source open_netcdf(const std::string& path, const std::string& variable,
-                   const std::string& dimension);
+/// `files` must outlive the source's reader. \throws as tessera::open().
+Source open_netcdf(const core::FileSystem& files, const std::string& path,
+                   const std::string& variable, const std::string& dimension);
 /// \throws as tessera::list_variables().
-std::vector<VariableInfo> list_netcdf(const std::string& path);
-/// \throws as tessera::load_npy(). Of `info`, only name, shape and dtype say anything.
-Source open_npy(const std::string& path);
+std::vector<VariableInfo> list_netcdf(const core::FileSystem& files, const std::string& path);
+/// `files` must outlive the source's reader. \throws as tessera::load_npy(). Of `info`, only name,
+/// shape and dtype say anything.
+Source open_npy(const core::FileSystem& files, const std::string& path);
 
 /// A file being written region by region, from several threads, in any order.
 class RegionWriter {
@@ -46,11 +48,13 @@ class RegionWriter {
   /// Gives the file its name; without it nothing appears. No other call may follow.
   virtual void finish() = 0;
 };
-std::unique_ptr<RegionWriter> create_npy(const std::string& path, const Shape& shape, DType dtype);
+std::unique_ptr<RegionWriter> create_npy(const core::FileSystem& files, const std::string& path,
+                                         const Shape& shape, DType dtype);
 
 /// Draws rows * columns values, in C order. \throws as tessera::save_png().
-void write_picture(const std::string& path, std::span<const double> values, std::int64_t rows,
-                   std::int64_t columns, const PngOptions& options);
+void write_picture(const core::FileSystem& files, const std::string& path,
+                   std::span<const double> values, std::int64_t rows, std::int64_t columns,
+                   const PngOptions& options);
 
 /// Whether NetCDF files can be read here, in words.
 std::string netcdf_support();

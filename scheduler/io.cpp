@@ -5,6 +5,7 @@
 #include "array/node.hpp"
 #include "core/text.hpp"
 #include "io/store.hpp"
+#include "scheduler/seams.hpp"
 #include "tessera/blocks.hpp"
 #include "tessera/elementwise.hpp"
 #include "tessera/error.hpp"
@@ -17,6 +18,8 @@ constexpr std::size_t kSmallestBlock = std::size_t{4} << 20;
 constexpr std::size_t kWantedBlocks = 64;
 
 std::size_t at(int axis) { return static_cast<std::size_t>(axis); }
+
+const core::FileSystem& files() { return *scheduler::Seams::current().files; }
 
 // Along the joined axis: whole files together while they fit `steps`, else each file cut at
 // multiples of its own chunks.
@@ -83,7 +86,7 @@ ChunkGrid default_grid(const io::Source& source) {
 
 Array open(const std::string& path, const std::string& variable, const OpenOptions& options,
            std::source_location where) {
-  const io::Source source = io::open_netcdf(path, variable, options.dimension);
+  const io::Source source = io::open_netcdf(files(), path, variable, options.dimension);
   ChunkGrid grid = options.chunks
                        ? options.chunks->resolve(source.info.shape, source.info.dtype, "open")
                        : default_grid(source);
@@ -93,21 +96,23 @@ Array open(const std::string& path, const std::string& variable, const OpenOptio
 
 VariableInfo describe(const std::string& path, const std::string& variable,
                       const OpenOptions& options) {
-  return io::open_netcdf(path, variable, options.dimension).info;
+  return io::open_netcdf(files(), path, variable, options.dimension).info;
 }
 
-std::vector<VariableInfo> list_variables(const std::string& path) { return io::list_netcdf(path); }
+std::vector<VariableInfo> list_variables(const std::string& path) {
+  return io::list_netcdf(files(), path);
+}
 
 Array load_npy(const std::string& path, const NpyOptions& options, std::source_location where) {
-  const io::Source source = io::open_npy(path);
+  const io::Source source = io::open_npy(files(), path);
   return array::make_array("load_npy", array::Stored{source.reader}, {}, source.info.dtype,
                            options.chunks.resolve(source.info.shape, source.info.dtype, "load_npy"),
                            where);
 }
 
-void save_npy(const Array& array, const std::string& path) {
+void save_npy(const Array& array, const std::string& path, std::source_location where) {
   const std::shared_ptr<io::RegionWriter> writer =
-      io::create_npy(path, array.shape(), array.dtype());
+      io::create_npy(files(), path, array.shape(), array.dtype());
   // What is computed is one byte for each block, which says that the block stands in the file.
   std::vector<std::vector<std::int64_t>> ones;
   Shape blocks = array.chunks().counts();
@@ -125,18 +130,20 @@ void save_npy(const Array& array, const std::string& path) {
   options.shape = std::move(blocks);
   options.chunks = Chunks(std::move(ones));
   options.name = "save_npy";
-  map_blocks(write_block, {array}, options).compute();
+  map_blocks(write_block, {array}, options, where).compute();
   writer->finish();
 }
 
-void save_png(const Array& array, const std::string& path, const PngOptions& options) {
+void save_png(const Array& array, const std::string& path, const PngOptions& options,
+              std::source_location where) {
   if (array.ndim() != 2 || is_complex(array.dtype())) {
     throw InvalidArgument(core::text(
         "[save_png] the array must be real and have 2 axes; got shape ", to_string(array.shape()),
         ", dtype ", array.dtype(), "; try indexing, squeeze or abs"));
   }
-  const HostArray values = astype(array, DType::kFloat64).compute();
-  io::write_picture(path, values.span<double>(), array.shape()[0], array.shape()[1], options);
+  const HostArray values = astype(array, DType::kFloat64, where).compute();
+  io::write_picture(files(), path, values.span<double>(), array.shape()[0], array.shape()[1],
+                    options);
 }
 
 }  // namespace tessera

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <mutex>
 #include <ostream>
@@ -13,10 +12,10 @@
 #include "core/trace.hpp"
 #include "device/device_spec.hpp"
 #include "device/host_devices.hpp"
-#include "kernels/registry.hpp"
 #include "scheduler/executor/host_driver.hpp"
 #include "scheduler/plan/explain.hpp"
 #include "scheduler/plan/lower.hpp"
+#include "scheduler/seams.hpp"
 #include "tessera/error.hpp"
 
 namespace tessera {
@@ -25,6 +24,7 @@ namespace {
 
 using scheduler::Goal;
 using scheduler::ResidentArray;
+using scheduler::Seams;
 
 // Shares of the free memory that the devices and the tier below them take by default: the rest is for the
 // results that callers copy out and for everything else on the machine.
@@ -36,7 +36,8 @@ std::size_t share(double part, std::size_t bytes) { return static_cast<std::size
 
 // Where blocks go that fit no memory, and how many bytes of them. A folder that was named must take files; without
 // a usable one that nobody named there is no disk tier.
-void choose_disk(const SessionOptions& options, const core::Environment& env, device::HostDevicesOptions& out) {
+void choose_disk(const SessionOptions& options, const core::Environment& env, const core::FileSystem& files,
+                 device::HostDevicesOptions& out) {
   const char* where = options.spill_dir.empty() ? "TESSERA_SPILL_DIR" : "SessionOptions::spill_dir";
   const std::optional<std::size_t> asked = options.disk_memory_bytes ? options.disk_memory_bytes : env.disk_memory;
   out.spill_folder = options.spill_dir.empty() ? env.spill_dir : options.spill_dir;
@@ -45,7 +46,7 @@ void choose_disk(const SessionOptions& options, const core::Environment& env, de
   if (!named) out.spill_folder = device::default_spill_folder();
   if (!named && asked == std::size_t{0}) return;
   try {
-    core::posix_file_system().create_unnamed(out.spill_folder, where);
+    files.create_unnamed(out.spill_folder, where);
   } catch (const IoError& e) {
     if (named || asked) throw;
     core::log(core::LogLevel::kWarning, core::text(e.what(), "\n  this session spills to no disk"));
@@ -66,7 +67,7 @@ int worker_count(const SessionOptions& options, const core::Environment& env) {
   return options.workers > 0 ? options.workers : env.workers.value_or(core::available_cores());
 }
 
-device::HostDevicesOptions device_options(const SessionOptions& options) {
+device::HostDevicesOptions device_options(const SessionOptions& options, const Seams& seams) {
   const core::Environment& env = core::environment();
   const std::vector<device::DeviceId> ids = device::parse_devices(options.devices.empty() ? env.devices : options.devices);
   if (options.device_memory_bytes == std::size_t{0}) {
@@ -79,17 +80,20 @@ device::HostDevicesOptions device_options(const SessionOptions& options) {
       env.device_memory.value_or(share(kDeviceShare, free) / static_cast<std::size_t>(std::max(1, out.count))));
   out.host_budget_bytes = options.host_memory_bytes.value_or(env.host_memory.value_or(share(kHostShare, free)));
   out.workers = worker_count(options, env);
-  choose_disk(options, env, out);
+  out.file_system = seams.files;
+  out.allocator = seams.allocator;
+  choose_disk(options, env, *seams.files, out);
   return out;
 }
 
-std::shared_ptr<std::byte> result_memory(std::size_t bytes) {
-  void* memory = std::aligned_alloc(256, (std::max<std::size_t>(bytes, 1) + 255) / 256 * 256);
+std::shared_ptr<std::byte> result_memory(device::HostAllocator& allocator, std::size_t bytes) {
+  const std::size_t capacity = (std::max<std::size_t>(bytes, 1) + 255) / 256 * 256;
+  std::byte* memory = allocator.allocate(capacity);
   if (memory == nullptr) {
     throw OutOfMemory(core::text("[compute] the result must fit in host memory; got ", format_bytes(bytes), "; try persist() or save()"),
                       bytes, core::available_memory_bytes(), bytes);
   }
-  return {static_cast<std::byte*>(memory), [](std::byte* p) { std::free(p); }};
+  return {memory, [&allocator, capacity](std::byte* p) { allocator.deallocate(p, capacity); }};
 }
 
 RunReport report_of(const scheduler::RunCounters& c, double seconds) {
@@ -116,18 +120,35 @@ std::string device_names(const device::HostDevices& devices) {
   return core::text(first, " to ", device::to_string(devices.devices().back().id));
 }
 
+const Seams& machine_seams() {
+  static const Seams seams;
+  return seams;
+}
+
 thread_local Session* current_session = nullptr;
+
+// What stands for an array that is kept: errors name the line that built the array.
+Array kept_array(const Array& array, const std::shared_ptr<ResidentArray>& blocks) {
+  std::vector<array::Output> outputs{{array.dtype(), array.chunks(), array.shape(), std::nullopt}};
+  const auto node = std::make_shared<array::Node>("persist", array::Resident{blocks}, std::vector<Array>(),
+                                                  std::move(outputs), std::source_location());
+  node->file = array.node()->file;
+  node->line = array.node()->line;
+  return Array(std::shared_ptr<const array::Node>(node), 0);
+}
 
 }  // namespace
 
 struct Session::Impl {
-  explicit Impl(const SessionOptions& o) : Impl(o, device_options(o)) {}
-  Impl(const SessionOptions& o, const device::HostDevicesOptions& machine)
-      : options(o), devices(std::make_shared<device::HostDevices>(machine)), spill_folder(machine.spill_folder) {
+  Impl(const SessionOptions& o, const Seams& s) : Impl(o, s, device_options(o, s)) {}
+  Impl(const SessionOptions& o, const Seams& s, const device::HostDevicesOptions& machine)
+      : options(o), seams(s), devices(std::make_shared<device::HostDevices>(machine)), spill_folder(machine.spill_folder) {
     const core::Environment& env = core::environment();
     fuse = o.fuse.value_or(env.fuse);
     window = env.window;
-    if (!env.trace.empty()) trace = std::make_unique<core::Trace>(core::next_trace_path(env.trace));
+    if (!env.trace.empty()) {
+      trace = std::make_unique<core::Trace>(core::next_trace_path(env.trace), *seams.files, *seams.clock);
+    }
     if (core::logs(core::LogLevel::kInfo)) log_start();
   }
 
@@ -193,9 +214,11 @@ struct Session::Impl {
     for (const device::Device& device : devices->devices()) {
       lower.budget_bytes = std::min(lower.budget_bytes, device.pool->limit_bytes());
     }
-    lower.registry = &kernels::host_registry();
+    lower.registry = seams.kernels;
     if (with_bystanders) {
-      for (const std::shared_ptr<ResidentArray>& array : living()) lower.bystanders.push_back({array, array->size()});
+      for (const std::shared_ptr<ResidentArray>& array : living()) {
+        lower.bystanders.push_back({array, array->size(), array->label(), array->origin()});
+      }
     }
     return scheduler::lower(goals, lower);
   }
@@ -211,7 +234,7 @@ struct Session::Impl {
   scheduler::HostRunResult run(const std::vector<Goal>& goals, const RunOptions& run_options,
                                std::vector<scheduler::SlotIndex>& kept,
                                const std::vector<std::shared_ptr<detail::Call>>& calls = {}) {
-    const auto begin = std::chrono::steady_clock::now();
+    const core::Clock::time_point begin = seams.clock->now();
     std::erase_if(residents, [](const auto& weak) { return weak.expired(); });
     const scheduler::Lowered lowered = plan(goals, true, calls);
     const bool logged = core::logs(core::LogLevel::kDebug);
@@ -219,7 +242,9 @@ struct Session::Impl {
     const scheduler::TaskOrder order(lowered.plan);
     scheduler::HostRunOptions host;
     host.devices = devices;
-    host.registry = &kernels::host_registry();
+    host.registry = seams.kernels;
+    host.clock = seams.clock;
+    host.transport = seams.transport;
     for (const auto& [blocks, slot] : lowered.residents) {
       host.residents.push_back({slot, own(blocks)});
     }
@@ -230,7 +255,8 @@ struct Session::Impl {
     host.shuffle_seed = options.shuffle_seed.value_or(0);
     scheduler::HostRunResult result = scheduler::run_on_host(order, host);
     kept = lowered.kept;
-    last = report_of(result.counters, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    const std::chrono::duration<double> time = core::elapsed(begin, seams.clock->now());
+    last = report_of(result.counters, time.count());
     if (logged) log_run();
     return result;
   }
@@ -238,6 +264,7 @@ struct Session::Impl {
   std::vector<HostArray> compute(const std::vector<Array>& arrays, const RunOptions& run_options);
 
   SessionOptions options;
+  const Seams seams;
   std::shared_ptr<device::HostDevices> devices;
   std::string spill_folder;
   bool fuse = true;
@@ -253,7 +280,7 @@ std::vector<HostArray> Session::Impl::compute(const std::vector<Array>& arrays, 
   std::vector<Goal> goals;
   std::vector<HostArray> out;
   for (const Array& array : arrays) {
-    auto memory = result_memory(array.nbytes());
+    auto memory = result_memory(*seams.allocator, array.nbytes());
     out.emplace_back(array.shape(), array.dtype(), memory);
     goals.push_back({array, Goal::Kind::kDeliver, memory});
   }
@@ -262,7 +289,9 @@ std::vector<HostArray> Session::Impl::compute(const std::vector<Array>& arrays, 
   return out;
 }
 
-Session::Session(const SessionOptions& options) : impl_(std::make_shared<Impl>(options)) {}
+Session::Session(const SessionOptions& options) : Session(options, machine_seams()) {}
+Session::Session(const SessionOptions& options, const Seams& seams)
+    : impl_(std::make_shared<Impl>(options, seams)) {}
 Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
@@ -271,6 +300,15 @@ Session& Session::current() {
   if (current_session != nullptr) return *current_session;
   static Session session;
   return session;
+}
+
+Session scheduler::Seams::open(const SessionOptions& options) const { return Session(options, *this); }
+
+const device::HostDevices& scheduler::Seams::devices(const Session& session) { return *session.impl().devices; }
+
+const scheduler::Seams& scheduler::Seams::current() noexcept {
+  const bool scoped = current_session != nullptr && current_session->impl_ != nullptr;
+  return scoped ? current_session->impl_->seams : machine_seams();
 }
 
 Session::Impl& Session::impl() const {
@@ -318,8 +356,7 @@ std::vector<Array> Session::persist(const std::vector<Array>& arrays, const RunO
     const scheduler::SlotIndex slot = kept[next++];
     const auto it = std::find_if(result.arrays.begin(), result.arrays.end(), [&](const auto& r) { return r.slot == slot; });
     impl.residents.push_back(it->array);
-    out.push_back(array::make_array("persist", array::Resident{it->array}, {}, array.dtype(), array.chunks(),
-                                    std::source_location::current()));
+    out.push_back(kept_array(array, it->array));
   }
   return out;
 }

@@ -7,6 +7,7 @@
 #include <cassert>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <new>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -76,8 +77,9 @@ std::byte* next_of(std::byte* block) noexcept {
 }  // namespace
 
 HostAllocator& system_allocator() {
-  static SystemAllocator allocator;
-  return allocator;
+  // Never destroyed: a result may live in a static object that goes after everything here.
+  static SystemAllocator* const allocator = std::make_unique<SystemAllocator>().release();
+  return *allocator;
 }
 
 HostPool::HostPool(std::string name, std::string setting, std::size_t limit_bytes,

@@ -81,7 +81,8 @@ TESSERA_EXPORT Array load_npy(const std::string& path, const NpyOptions& options
 /// Computes the array and writes it as a NumPy .npy file: every block goes to its place in the file
 /// when it is ready, and is held no longer than that. The file appears complete or not at all.
 /// \throws IoError when the file cannot be written; what the computation throws.
-TESSERA_EXPORT void save_npy(const Array& array, const std::string& path);
+TESSERA_EXPORT void save_npy(const Array& array, const std::string& path,
+                             std::source_location where = std::source_location::current());
 
 /// One axis of a picture.
 struct PlotAxis {
@@ -103,6 +104,7 @@ struct PngOptions {
 /// \throws InvalidArgument for complex arrays and other numbers of axes. \throws IoError when the
 /// file cannot be written.
 TESSERA_EXPORT void save_png(const Array& array, const std::string& path,
-                             const PngOptions& options = {});
+                             const PngOptions& options = {},
+                             std::source_location where = std::source_location::current());
 
 }  // namespace tessera

@@ -88,6 +88,9 @@ struct SimulationReport {
 namespace detail {
 class Call;
 }
+namespace scheduler {
+struct Seams;
+}
 
 /// Owns devices, memory and workers, and runs computations one after the other. Thread safe: calls from
 /// several threads take turns. Arrays that were persisted keep their session's memory alive, and are read by
@@ -131,9 +134,10 @@ class TESSERA_EXPORT Session {
 
  private:
   struct Impl;
+  Session(const SessionOptions& options, const scheduler::Seams& seams);
   Impl& impl() const;
   std::shared_ptr<Impl> impl_;  // shared with computations in the background
-  friend class SessionScope;
+  friend struct scheduler::Seams;
 };
 
 /// Makes a session the current one of this thread while it lives.

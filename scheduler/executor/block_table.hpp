@@ -5,15 +5,16 @@
 #include <memory>
 #include <vector>
 
+#include "device/place.hpp"
 #include "scheduler/plan/order.hpp"
 
 namespace tessera::scheduler {
 
+using device::DeviceIndex;
+using device::kNoDevice;
+using device::Place;
+using device::Tier;
 using BufferId = std::uint32_t;
-using DeviceIndex = std::uint16_t;
-inline constexpr DeviceIndex kNoDevice = 0xffff;
-
-enum class Tier : std::uint8_t { kDevice, kHost, kDisk };
 
 struct BlockKey {
   SlotIndex slot = -1;

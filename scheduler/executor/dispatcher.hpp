@@ -45,12 +45,6 @@ struct TaskLaunch {
   std::size_t scratch_bytes;
 };
 
-struct Place {
-  Tier tier = Tier::kDevice;
-  DeviceIndex device = 0;
-  bool operator==(const Place&) const = default;
-};
-
 struct MoveLaunch {
   std::uint32_t id;
   BlockKey key;

@@ -1,8 +1,6 @@
 #include "scheduler/executor/host_driver.hpp"
 
 #include <algorithm>
-#include <chrono>
-#include <cstring>
 #include <utility>
 
 #include "core/text.hpp"
@@ -88,6 +86,8 @@ HostRun::HostRun(const TaskOrder& order, const HostRunOptions& options)
     : plan_(&order.plan()),
       options_(options),
       devices_(*options.devices),
+      clock_(*options.clock),
+      placement_(order, options.topology),
       dispatcher_(order, dispatcher_options(*options.devices, order.plan(), options), *this),
       stream_load_(devices_.disk_streams().size()),
       queue_(order.plan().nodes.size(), devices_.workers(), options.shuffle_seed) {
@@ -106,7 +106,7 @@ HostRunResult HostRun::run() {
   if (options_.trace != nullptr) name_trace_rows();
   take_residents();
   std::unique_lock lock(mutex_);
-  next_progress_ = Clock::now() + std::chrono::milliseconds(50);
+  last_progress_ = clock_.now();
   report(lock);
   work(lock, 0);
   lock.unlock();
@@ -190,7 +190,8 @@ HostRunResult HostRun::hand_over() {
   for (std::size_t s = 0; s < plan_->slots.size() && !error_; ++s) {
     const Slot& slot = plan_->slots[s];
     if (!slot.retained || arrays[s] != nullptr) continue;
-    auto array = std::make_shared<ResidentArray>(options_.devices, slot.size);
+    auto array =
+        std::make_shared<ResidentArray>(options_.devices, slot.size, plan_->nodes[at(slot.node)]);
     arrays[s] = array.get();
     result.arrays.push_back({static_cast<SlotIndex>(s), std::move(array)});
   }
@@ -211,7 +212,7 @@ void HostRun::perform(WorkItem& item, int thread) {
     settle(item, nullptr);
     return;
   }
-  const Clock::time_point begin = options_.trace != nullptr ? Clock::now() : Clock::time_point{};
+  const Clock::time_point begin = options_.trace != nullptr ? clock_.now() : Clock::time_point{};
   if (item.is_move) {
     run_move(item);
   } else {
@@ -259,7 +260,8 @@ void HostRun::run_move(WorkItem& item) {
   if (move.from.tier == Tier::kDisk) {
     item.from->disk.read(item.to->memory.data());
   } else {
-    std::memcpy(item.to->memory.data(), item.from->memory.data(), move.bytes);
+    options_.transport->copy({address(move.from), address(move.to), item.from->memory.data(),
+                              item.to->memory.data(), move.bytes, move.key.slot, move.key.block});
   }
 }
 
@@ -280,27 +282,33 @@ void HostRun::settle(WorkItem& item, const std::exception_ptr& failure) noexcept
       const NodeIndex node = plan_->slots[at(move.key.slot)].node;
       item.failure = with_frame(
           failure, plan_->nodes[at(node)].label,
-          move_frame(*plan_, node, move.key.block, place_name(move.from), place_name(move.to)));
+          move_frame(*plan_, node, move.key.block, address_name(move.from), address_name(move.to)));
     } else {
       item.failure = with_frame(
           failure, plan_->nodes[at(item.node)].label,
-          task_frame(*plan_, item.node, item.block, place_name({Tier::kDevice, item.device})));
+          task_frame(*plan_, item.node, item.block, address_name({Tier::kDevice, item.device})));
     }
   } catch (...) {
     item.failure = failure;
   }
 }
 
+comm::BlockAddress HostRun::address(Place place) const noexcept { return {options_.rank, place}; }
+
 std::string HostRun::place_name(Place place) const {
   if (place.tier == Tier::kDevice) return device::to_string(devices_.devices()[place.device].id);
   return place.tier == Tier::kHost ? "the host tier" : "the disk tier";
+}
+
+std::string HostRun::address_name(Place place) const {
+  return core::text(place_name(place), " of rank ", options_.rank.number);
 }
 
 void HostRun::trace_item(const WorkItem& item, int thread, Clock::time_point begin) {
   core::Trace::Span span;
   span.thread = thread;
   span.begin = begin;
-  span.end = Clock::now();
+  span.end = clock_.now();
   if (item.is_move) {
     const MoveLaunch& move = item.move;
     const NodeIndex node = plan_->slots[at(move.key.slot)].node;

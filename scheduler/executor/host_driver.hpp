@@ -6,11 +6,14 @@
 #include <stop_token>
 #include <vector>
 
+#include "comm/transport.hpp"
+#include "core/clock.hpp"
 #include "core/trace.hpp"
 #include "device/host_devices.hpp"
 #include "kernels/registry.hpp"
 #include "scheduler/executor/dispatcher.hpp"
 #include "scheduler/executor/resident_array.hpp"
+#include "scheduler/placement/placement.hpp"
 
 // Runs a plan on the virtual devices of this machine: carries out with threads, memory and files
 // what the dispatcher decides. Owned for the length of one run: the memory of every block in
@@ -39,7 +42,11 @@ struct HostRunOptions {
   std::vector<ResidentInput> residents;         ///< one for each slot of the plan's resident nodes
   std::uint32_t window = 4096;                  ///< tasks looked ahead of the first unfinished one
   std::uint32_t slots = 0;  ///< tasks admitted at once on a device, 0: chosen by their size
+  Topology topology;
+  comm::Rank rank;  ///< of this process: the tasks that it owns are those it may run
   std::stop_token stop;
+  const core::Clock* clock = &core::machine_clock();
+  comm::Transport* transport = &comm::local_transport();  ///< of blocks between memories
   core::Trace* trace = nullptr;
   /// Called on the calling thread with tasks done and tasks in all, at most every 50 ms while that
   /// thread is between tasks, and once at the end. What it throws ends the run.
@@ -66,7 +73,8 @@ DispatcherOptions dispatcher_options(const device::HostDevices& devices, const P
 /// Runs all tasks of the plan and hands over what is to be kept. One run at a time on a
 /// HostDevices. \throws what the first failing task threw, with lines naming operation, block,
 /// device and the line that built the node; OutOfMemory when a task cannot fit or no room can be
-/// made; IoError when a block cannot be spilled or read back; Cancelled after a stop request.
+/// made; IoError when a block cannot be spilled or read back; CommError when one cannot be copied
+/// to where it is needed; Cancelled after a stop request.
 HostRunResult run_on_host(const TaskOrder& order, const HostRunOptions& options);
 
 /// Whether this thread is inside a task or a progress callback of a run on these devices, which

@@ -4,6 +4,10 @@
 #include <chrono>
 #include <utility>
 
+#include "core/text.hpp"
+#include "scheduler/executor/task_error.hpp"
+#include "tessera/error.hpp"
+
 namespace tessera::scheduler {
 
 namespace {
@@ -53,7 +57,7 @@ void HostRun::run_batch(std::unique_lock<std::mutex>& lock, const std::vector<Wo
   near_ += near;
   wake_others();
   lock.unlock();
-  const Clock::time_point begin = Clock::now();
+  const Clock::time_point begin = clock_.now();
   double nanoseconds = 0.0;
   std::size_t count = 0;
   while (count < batch.size() && nanoseconds < ReadyQueue::kGiveUpNs) {
@@ -63,7 +67,8 @@ void HostRun::run_batch(std::unique_lock<std::mutex>& lock, const std::vector<Wo
     } catch (...) {
       settle(*item, std::current_exception());
     }
-    nanoseconds = std::chrono::duration<double, std::nano>(Clock::now() - begin).count();
+    const std::chrono::duration<double, std::nano> time = core::elapsed(begin, clock_.now());
+    nanoseconds = time.count();
   }
   lock.lock();
   near_ -= near;
@@ -74,6 +79,7 @@ void HostRun::run_batch(std::unique_lock<std::mutex>& lock, const std::vector<Wo
 void HostRun::wait(std::unique_lock<std::mutex>& lock) {
   caller_waits_ = true;
   if (options_.progress) {
+    // In the machine's time: a clock that stands still must not keep this thread from work.
     caller_.wait_for(lock, kProgressEvery);
   } else {
     caller_.wait(lock);
@@ -115,9 +121,10 @@ void HostRun::finish(WorkItem& item) noexcept {
 }
 
 void HostRun::report_progress(std::unique_lock<std::mutex>& lock) {
-  const Clock::time_point now = Clock::now();
-  if (now < next_progress_) return;
-  next_progress_ = now + kProgressEvery;
+  const Clock::time_point now = clock_.now();
+  if (now < last_progress_) last_progress_ = now;  // the clock was turned back
+  if (now - last_progress_ < kProgressEvery) return;
+  last_progress_ = now;
   const std::int64_t done = done_tasks_;
   lock.unlock();
   std::exception_ptr error;
@@ -202,7 +209,6 @@ void HostRun::submit_to_disk() noexcept {
 }
 
 WorkItem& HostRun::new_item() {
-  ++outstanding_;
   if (free_items_.empty()) {
     items_.emplace_back();
     items_.back().owner = this;
@@ -213,6 +219,22 @@ WorkItem& HostRun::new_item() {
   WorkItem& item = *free_items_.back();
   free_items_.pop_back();
   return item;
+}
+
+// Only now, when nothing more can fail, does the run wait for it.
+void HostRun::started(WorkItem& item, std::vector<WorkItem*>& queue) {
+  queue.push_back(&item);
+  ++outstanding_;
+}
+
+void HostRun::check_owner(NodeIndex node, const std::int64_t* coords) const {
+  const comm::Rank owner = placement_.owner(node, coords);
+  if (owner == options_.rank) return;
+  throw Error(core::text("[executor] a rank runs the tasks that it owns; got block ",
+                         block_name(*plan_, node, plan_->encode(node, coords)), " of ",
+                         plan_->nodes[static_cast<std::size_t>(node)].label, " of rank ",
+                         owner.number, " on rank ", options_.rank.number,
+                         "; try the topology of all ranks"));
 }
 
 StoredBlock& HostRun::stored(BufferId buffer) {
@@ -230,6 +252,7 @@ void HostRun::start_task(const TaskLaunch& launch) {
   item.block = launch.block;
   item.device = launch.device;
   plan_->decode(launch.node, launch.block, item.coords);
+  check_owner(launch.node, item.coords);
   item.chained = node.chain_axis >= 0 &&
                  !node.chain_start[static_cast<std::size_t>(item.coords[node.chain_axis])];
   item.pieces.clear();
@@ -248,7 +271,7 @@ void HostRun::start_task(const TaskLaunch& launch) {
   item.outputs.clear();
   for (std::size_t o = 0; o < launch.output_count; ++o)
     item.outputs.push_back(&stored(launch.outputs[o]));
-  launched_.push_back(&item);
+  started(item, launched_);
 }
 
 void HostRun::start_move(const MoveLaunch& move) {
@@ -259,7 +282,7 @@ void HostRun::start_move(const MoveLaunch& move) {
   item.move = move;
   item.from = &stored(move.from_buffer);
   item.to = &stored(move.to_buffer);
-  (touches_disk(move) ? to_disk_ : launched_).push_back(&item);
+  started(item, touches_disk(move) ? to_disk_ : launched_);
 }
 
 void HostRun::release(BufferId buffer, Place, std::size_t) { stored(buffer) = StoredBlock{}; }

@@ -56,7 +56,7 @@ class HostRun final : public Driver, private device::WorkerPool::Job {
     std::unique_ptr<kernels::TaskKernel> kernel;
     std::vector<const kernels::BlockSize*> outputs;
   };
-  using Clock = core::Trace::Clock;
+  using Clock = core::Clock;
 
   // Threads
   void help(int worker) noexcept override;
@@ -74,13 +74,17 @@ class HostRun final : public Driver, private device::WorkerPool::Job {
   void report_batch() noexcept;
   void submit_to_disk() noexcept;
   WorkItem& new_item();
+  void started(WorkItem& item, std::vector<WorkItem*>& queue);
+  void check_owner(NodeIndex node, const std::int64_t* coords) const;
   StoredBlock& stored(BufferId buffer);
 
   // Items
   void run_task(WorkItem& item);
   void run_move(WorkItem& item);
   device::MemoryPool& pool(Place place);
+  comm::BlockAddress address(Place place) const noexcept;
   std::string place_name(Place place) const;
+  std::string address_name(Place place) const;
   void trace_item(const WorkItem& item, int thread, Clock::time_point begin);
   bool stopped() const noexcept {
     return failed_.load(std::memory_order_relaxed) || options_.stop.stop_requested();
@@ -96,6 +100,8 @@ class HostRun final : public Driver, private device::WorkerPool::Job {
   const Plan* plan_;
   const HostRunOptions& options_;
   device::HostDevices& devices_;
+  const Clock& clock_;
+  const Placement placement_;
   std::vector<NodeKernel> kernels_;
 
   Dispatcher dispatcher_;
@@ -123,7 +129,7 @@ class HostRun final : public Driver, private device::WorkerPool::Job {
   bool reporting_ = false;
   bool caller_waits_ = false;
   bool over_ = false;
-  Clock::time_point next_progress_;
+  Clock::time_point last_progress_;
 
   std::atomic<bool> failed_{false};
   std::atomic<bool> skipped_{false};

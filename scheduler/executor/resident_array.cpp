@@ -8,9 +8,12 @@ namespace {
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 }  // namespace
 
-ResidentArray::ResidentArray(std::shared_ptr<device::HostDevices> devices, kernels::BlockSize size)
+ResidentArray::ResidentArray(std::shared_ptr<device::HostDevices> devices, kernels::BlockSize size,
+                             const PlanNode& node)
     : devices_(std::move(devices)),
       size_(std::move(size)),
+      label_(node.label),
+      origin_(node.origin),
       blocks_(at(size_.grid().block_count())) {}
 
 Place ResidentArray::place(std::int64_t block) const {

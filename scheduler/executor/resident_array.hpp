@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "device/host_devices.hpp"
@@ -21,12 +22,17 @@ struct StoredBlock {
 /// puts them back. Not to be read while a run has it.
 class ResidentArray {
  public:
-  /// No blocks yet. `devices` lives at least as long as the array.
-  ResidentArray(std::shared_ptr<device::HostDevices> devices, kernels::BlockSize size);
+  /// No blocks yet. `devices` lives at least as long as the array; the node is the one that makes
+  /// it.
+  ResidentArray(std::shared_ptr<device::HostDevices> devices, kernels::BlockSize size,
+                const PlanNode& node);
 
   /// Whose pools and disk tier hold the blocks.
   const device::HostDevices& devices() const noexcept { return *devices_; }
   const kernels::BlockSize& size() const noexcept { return size_; }
+  /// For errors: the operations that made it, and the user's source line.
+  const std::string& label() const noexcept { return label_; }
+  const std::string& origin() const noexcept { return origin_; }
   std::int64_t block_count() const noexcept { return static_cast<std::int64_t>(blocks_.size()); }
   /// Where the block lies.
   Place place(std::int64_t block) const;
@@ -45,6 +51,8 @@ class ResidentArray {
  private:
   std::shared_ptr<device::HostDevices> devices_;  // first: blocks go back to its pools
   kernels::BlockSize size_;
+  std::string label_;
+  std::string origin_;
   std::vector<StoredBlock> blocks_;
 };
 

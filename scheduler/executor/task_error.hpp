@@ -14,11 +14,12 @@ std::exception_ptr with_frame(const std::exception_ptr& error, const std::string
 
 /// "(0, 3)".
 std::string block_name(const Plan& plan, NodeIndex node, std::int64_t block);
-/// "\n  in add, block (0, 3), device host:1\n  built at model.cpp:12", the last line where the node
-/// knows its origin.
+/// "\n  in add, block (0, 3), device host:1 of rank 0\n  built at model.cpp:12", the last line
+/// where the node knows its origin.
 std::string task_frame(const Plan& plan, NodeIndex node, std::int64_t block,
                        const std::string& device);
-/// "\n  moving block (0, 3) of add from host:1 to the disk tier\n  built at ...".
+/// "\n  moving block (0, 3) of add from host:1 of rank 0 to the disk tier of rank 0\n
+/// built at ...".
 std::string move_frame(const Plan& plan, NodeIndex node, std::int64_t block,
                        const std::string& from, const std::string& to);
 

@@ -86,10 +86,11 @@ Lowered Lowering::run() {
     out_.plan.slots[at(value.slot)].retained = true;
     out_.kept.push_back(value.slot);
   }
-  for (const auto& [blocks, size] : options_.bystanders) {
+  for (const auto& [blocks, size, label, origin] : options_.bystanders) {
     if (!residents_.try_emplace(blocks.get(), -1).second) continue;
     PlanNode source;
-    source.label = "resident";
+    source.label = label;
+    source.origin = origin;
     source.counts = size.grid().counts();
     source.resident = true;
     out_.residents.push_back({blocks, append_with_output(std::move(source), size)});

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <limits>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "kernels/registry.hpp"
@@ -26,7 +27,13 @@ struct LowerOptions {
   const kernels::Registry* registry = nullptr;  ///< for scratch sizes; null: none (simulation)
   /// Resident arrays that the goals may not read but a run must know of, since they take memory that it may
   /// have to make free.
-  std::vector<std::pair<std::shared_ptr<void>, kernels::BlockSize>> bystanders;
+  struct Bystander {
+    std::shared_ptr<void> blocks;
+    kernels::BlockSize size;
+    std::string label;   ///< the operations that made it
+    std::string origin;  ///< and their source line
+  };
+  std::vector<Bystander> bystanders;
 };
 
 /// What becomes of one requested array.

@@ -387,6 +387,8 @@ void TaskOrder::compile(std::vector<std::vector<Alignment>>& alignments) {
                           static_cast<Position>(std::max<std::int64_t>(domain.extents[s], 1));
     }
     base += domain.weights[0];
+    domain.tile_positions = domain.weights[domain.outer];
+    domain.tiles = domain.weights[0] / domain.tile_positions;
     domain.weights.erase(domain.weights.begin());
   }
   for (std::size_t i = 0; i < alignments.size(); ++i) {
@@ -448,17 +450,33 @@ Position TaskOrder::position(NodeIndex node, const std::int64_t* coords) const n
 }
 
 std::uint64_t TaskOrder::tile(Position position) const noexcept {
-  std::uint64_t tiles = 0;
+  std::uint64_t before = 0;
   for (const Domain& domain : domains_) {
-    const Position inner = domain.outer == 0 ? 0 : domain.weights[domain.outer - 1];
-    const Position span = inner == 0 ? 1 : inner;
-    std::uint64_t count = 1;
-    for (std::size_t s = 0; s < domain.outer; ++s)
-      count *= static_cast<std::uint64_t>(domain.extents[s]);
-    if (position < domain.base + count * span) return tiles + (position - domain.base) / span;
-    tiles += count;
+    const Position tile = (position - domain.base) / domain.tile_positions;
+    if (tile < domain.tiles) return before + tile;
+    before += domain.tiles;
   }
-  return tiles;
+  return before;
+}
+
+TaskOrder::Spot TaskOrder::spot(Position position) const noexcept {
+  std::size_t sweep = 0;
+  while (sweep + 1 < domains_.size() && position >= domains_[sweep + 1].base) ++sweep;
+  const Domain& domain = domains_[sweep];
+  return {sweep, (position - domain.base) / domain.tile_positions, domain.tiles};
+}
+
+std::uint64_t TaskOrder::inner_axes(NodeIndex node, std::size_t sweep) const noexcept {
+  std::uint64_t outer = 0;
+  std::uint64_t inner = 0;
+  for (const Alignment& alignment : alignments_[at(node)]) {
+    if (at(alignment.domain) != sweep) continue;
+    for (std::size_t s = 0; s < alignment.digits.size(); ++s) {
+      if (alignment.digits[s].axis < 0) continue;
+      (s < domains_[sweep].outer ? outer : inner) |= std::uint64_t{1} << alignment.digits[s].axis;
+    }
+  }
+  return inner & ~outer;
 }
 
 Position TaskOrder::next_reader_after(SlotIndex slot, const std::int64_t* coords, Position frontier,

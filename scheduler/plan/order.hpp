@@ -41,6 +41,16 @@ class TaskOrder {
   std::uint64_t tile(Position position) const noexcept;
   /// Result blocks in all.
   std::uint64_t tiles() const noexcept { return tile(kNever); }
+  /// A position seen as one of a sweep over the blocks of results that share a task grid.
+  struct Spot {
+    std::size_t sweep;
+    std::uint64_t tile;   ///< which of the sweep's blocks
+    std::uint64_t tiles;  ///< how many it has
+  };
+  Spot spot(Position position) const noexcept;
+  std::size_t sweeps() const noexcept { return domains_.size(); }
+  /// Axes of a node's grid, bit d for axis d, along which only tasks of one tile of the sweep lie.
+  std::uint64_t inner_axes(NodeIndex node, std::size_t sweep) const noexcept;
   const Plan& plan() const noexcept { return *plan_; }
 
   /// Walks the tasks in order. A cursor holds a few words for each node.
@@ -71,6 +81,8 @@ class TaskOrder {
     std::vector<std::int64_t> extents;  // of the sweep's digits, outermost first
     std::size_t outer = 0;              // digits that number the result's blocks
     Position base = 0;
+    Position tiles = 1;
+    Position tile_positions = 1;  // in one tile
     std::vector<Position> weights;
   };
   // An alignment's position is a constant plus a weight of the coordinate along each axis.

@@ -25,6 +25,12 @@ class FaultyCalls : public SystemCalls {
  public:
   explicit FaultyCalls(Fault fault) : fault_(fault), real_(posix_system_calls()) {}
 
+  /// Another fault, its call counted from now on. While no other thread makes calls.
+  void arm(Fault fault) {
+    fault_ = fault;
+    count_ = 0;
+    fired_ = false;
+  }
   /// System calls so far.
   std::uint64_t calls() const { return count_.load(); }
   /// Whether the fault has happened.
@@ -76,8 +82,9 @@ class FaultyCalls : public SystemCalls {
     return error != 0 ? error : real_.rename(from, to);
   }
   int unlink(const char* path) override {
+    // Which a full disk does not prevent.
     const int error = next();
-    return error != 0 ? error : real_.unlink(path);
+    return error != 0 && error != -ENOSPC ? error : real_.unlink(path);
   }
   int mkdir(const char* path) override {
     const int error = next();
@@ -132,6 +139,8 @@ class FaultyFileSystem : private FaultyCallsHolder, public FileSystem {
       : FaultyCallsHolder{FaultyCalls(fault)}, FileSystem(faulty) {}
   FaultyFileSystem(const FaultyFileSystem&) = delete;
   FaultyFileSystem& operator=(const FaultyFileSystem&) = delete;
+  /// Another fault, its call counted from now on. While no other thread makes calls.
+  void arm(Fault fault) { faulty.arm(fault); }
   /// System calls so far.
   std::uint64_t calls() const { return faulty.calls(); }
   /// Whether the fault has happened.

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "faulty_file_system.hpp"
+#include "manual_clock.hpp"
 #include "tessera/error.hpp"
 
 namespace tessera::core {
@@ -22,8 +23,8 @@ class TraceTest : public testing::Test {
   ~TraceTest() override { std::filesystem::remove_all(folder_); }
   std::string path(const std::string& name) const { return folder_ + "/" + name; }
   static Trace::Span span(int thread) {
-    return {Trace::Category::kTask, "add", "(0, 1)", 0, thread, 0, Trace::Clock::now(),
-            Trace::Clock::now()};
+    return {Trace::Category::kTask, "add", "(0, 1)", 0, thread, 0, machine_clock().now(),
+            machine_clock().now()};
   }
 
   std::string folder_;
@@ -76,6 +77,23 @@ TEST_F(TraceTest, AFullDiskEndsTheTraceAndNothingElse) {
   }
   EXPECT_LT(trace.size(), 3 * Trace::kMaxHeld) << "what cannot be written is not kept";
   EXPECT_FALSE(std::filesystem::exists(path("full.json")));
+}
+
+TEST_F(TraceTest, AClockThatWasTurnedBackGivesNoNegativeTimes) {
+  const ManualClock clock;
+  Trace trace(path("t.json"), posix_file_system(), clock);
+  const Clock::time_point now = clock.now();
+  trace.add({Trace::Category::kTask, "add", "(0)", 0, 0, 0, now + std::chrono::microseconds(3),
+             now + std::chrono::microseconds(1)});
+  trace.add({Trace::Category::kTask, "add", "(1)", 0, 0, 0, now - std::chrono::hours(1),
+             now - std::chrono::hours(1) + std::chrono::microseconds(2)});
+  trace.close();
+  std::ifstream in(path("t.json"));
+  const nlohmann::json events = nlohmann::json::parse(in)["traceEvents"];
+  EXPECT_EQ(events[0]["ts"], 3.0);
+  EXPECT_EQ(events[0]["dur"], 0.0);
+  EXPECT_EQ(events[1]["ts"], 0.0);
+  EXPECT_EQ(events[1]["dur"], 2.0);
 }
 
 TEST_F(TraceTest, NumbersTheFilesOfOneProcess) {

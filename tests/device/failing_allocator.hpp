@@ -24,6 +24,11 @@ class FailingAllocator final : public HostAllocator {
     system_allocator().deallocate(data, bytes);
   }
   void heal() { nth_ = 0; }
+  /// The n-th request from now on is refused.
+  void fail_at(std::uint64_t nth) {
+    requests_ = 0;
+    nth_ = nth;
+  }
   std::uint64_t requests() const { return requests_; }
   std::size_t held() const { return held_; }
 

@@ -60,7 +60,7 @@ Source make_npy(const std::string& folder, const Shape& shape, const std::string
   file += static_cast<char>(header.size() & 0xff);
   file += static_cast<char>(header.size() >> 8);
   write_bytes(folder + "/a.npy", file + header + bytes);
-  return open_npy(folder + "/a.npy");
+  return open_npy(core::posix_file_system(), folder + "/a.npy");
 }
 
 Source npy(const std::string& folder, const Shape& shape, const Values& values) {
@@ -114,12 +114,12 @@ void write_part(const std::string& path, const Shape& shape, const Values& value
 Source classic(const std::string& folder, const Shape& shape, const Values& values) {
   write_part(folder + "/a.nc", shape, values,
              {.spec = {}, .format = NetcdfFormat::kClassic, .unlimited = !shape.empty()});
-  return open_netcdf(folder + "/a.nc", "v", "");
+  return open_netcdf(core::posix_file_system(), folder + "/a.nc", "v", "");
 }
 
 Source contiguous(const std::string& folder, const Shape& shape, const Values& values) {
   write_part(folder + "/a.nc", shape, values, {});
-  return open_netcdf(folder + "/a.nc", "v", "");
+  return open_netcdf(core::posix_file_system(), folder + "/a.nc", "v", "");
 }
 
 Stored chunked(const Shape& shape) {
@@ -135,7 +135,7 @@ Stored chunked(const Shape& shape) {
 
 Source compressed(const std::string& folder, const Shape& shape, const Values& values) {
   write_part(folder + "/a.nc", shape, values, chunked(shape));
-  return open_netcdf(folder + "/a.nc", "v", "");
+  return open_netcdf(core::posix_file_system(), folder + "/a.nc", "v", "");
 }
 
 /// Several files along the first axis, packed.
@@ -156,7 +156,7 @@ Source packed_pile(const std::string& folder, const Shape& shape, const Values& 
     write_part(folder + "/p" + std::to_string(i + 9) + ".nc", count,
                region_of(values, shape, start, count), stored);
   }
-  return open_netcdf(folder, "v", "");
+  return open_netcdf(core::posix_file_system(), folder, "v", "");
 }
 
 class RegionReaderConformance : public IoFixture, public testing::WithParamInterface<ReaderCase> {
@@ -237,8 +237,10 @@ INSTANTIATE_TEST_SUITE_P(Formats, RegionReaderConformance,
 
 struct WriterCase {
   std::string name;
-  std::function<std::unique_ptr<RegionWriter>(const std::string& path, const Shape&, DType)> create;
-  std::function<Source(const std::string& path)> open;
+  std::function<std::unique_ptr<RegionWriter>(const core::FileSystem& files,
+                                              const std::string& path, const Shape&, DType)>
+      create;
+  std::function<Source(const core::FileSystem& files, const std::string& path)> open;
 };
 
 void PrintTo(const WriterCase& value, std::ostream* out) { *out << value.name; }
@@ -250,10 +252,10 @@ class RegionWriterConformance : public IoFixture, public testing::WithParamInter
     writer.write(start, count, reinterpret_cast<const std::byte*>(values.data()));
   }
   std::unique_ptr<RegionWriter> create(const Shape& shape) const {
-    return GetParam().create(path("a"), shape, DType::kFloat32);
+    return GetParam().create(core::posix_file_system(), path("a"), shape, DType::kFloat32);
   }
   void expect_file(const Shape& shape, const Values& values) const {
-    const Source source = GetParam().open(path("a"));
+    const Source source = GetParam().open(core::posix_file_system(), path("a"));
     EXPECT_EQ(source.info.shape, shape);
     EXPECT_EQ(read(*source.reader, Shape(shape.size(), 0), shape), values);
     EXPECT_EQ(file_count(), 1u);
@@ -320,7 +322,7 @@ TEST_P(RegionWriterConformance, RefusesWhatLeavesTheArrayAndGoesOn) {
 
 TEST_P(RegionWriterConformance, NamesTheFolderItCannotWriteTo) {
   EXPECT_NE(error_text<IoError>([&] {
-              GetParam().create(path("no/folder"), {3}, DType::kFloat32);
+              GetParam().create(core::posix_file_system(), path("no/folder"), {3}, DType::kFloat32);
             }).find(path("no/folder")),
             std::string::npos);
 }

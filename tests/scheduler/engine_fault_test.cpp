@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <new>
+#include <source_location>
 #include <stop_token>
 
 #include "tessera/tessera.hpp"
@@ -71,6 +73,43 @@ TEST(EngineFault, ThrowingCallableIsNamed) {
   EXPECT_TRUE(std::isfinite(session.compute({sum(y)})[0].item<double>()));
 }
 
+// Whatever a callable throws is an Error that names it.
+TEST(EngineFault, CallablesMayThrowAnything) {
+  struct Odd {};
+  Session session(small_session());
+  const SessionScope scope(session);
+  const std::vector<std::function<void()>> throws{[] { throw 42; }, [] { throw "a text"; },
+                                                  [] { throw Odd(); },
+                                                  [] { throw std::bad_alloc(); }};
+  for (std::size_t i = 0; i < throws.size(); ++i) {
+    SCOPED_TRACE(i);
+    const auto line = std::source_location::current();
+    const Array mapped = map_blocks(
+        [&](std::span<const InputBlock>, const OutputBlock&) { throws[i](); }, {},
+        {.dtype = float64, .shape = Shape{4}, .chunks = Chunks{2}, .name = "odd step"}, line);
+    const Array overlapped = map_overlap(
+        zeros({6, 6}, {.chunks = {3, 3}}),
+        [&](const InputBlock&, const OutputBlock&) { throws[i](); },
+        {.depth = {1, 1}, .name = "odd step"}, line);
+    const auto call = delayed(line, [&] { return throws[i](), 1; });
+    const std::vector<std::function<void()>> runs{
+        [&] { mapped.compute(); }, [&] { sum(overlapped).compute(); }, [&] { call.get(); }};
+    for (const std::function<void()>& run : runs) {
+      const std::string text = thrown<Error>(run);
+      const std::string rule = i == 3 ? "the machine must have memory beside the budgets"
+                                      : "what is thrown must be a std::exception; got another type";
+      EXPECT_NE(text.find(rule), std::string::npos) << text;
+      EXPECT_NE(text.find(&run == &runs[2] ? "delayed" : "odd step"), std::string::npos) << text;
+      for (const std::string& part :
+           {std::string("\n  in "), std::string(", block ("),
+            std::string(", device host:0 of rank 0"),
+            "\n  built at engine_fault_test.cpp:" + std::to_string(line.line())})
+        EXPECT_NE(text.find(part), std::string::npos) << part << " in: " << text;
+    }
+    expect_works(session);
+  }
+}
+
 TEST(EngineFault, AllNanArgmaxIsAnErrorOfTheResult) {
   Session session(small_session());
   const Array x = full({6, 4}, std::numeric_limits<double>::quiet_NaN(), {.chunks = Chunks{3, 4}});
@@ -123,9 +162,9 @@ TEST(EngineFault, GatheredMatrixThatCannotFitIsNamed) {
     EXPECT_EQ(text.substr(0, with.size()), with);
   };
   begins(refused(svd(x).u), "[svd] a task must fit its device's budget; got a need of ");
-  EXPECT_NE(refused(svd(x).u).find(
-                "MiB for inputs (300, 300), outputs (1, 300) (300, 300) (300, 300)"),
-            std::string::npos)
+  EXPECT_NE(
+      refused(svd(x).u).find("MiB for inputs (300, 300), outputs (1, 300) (300, 300) (300, 300)"),
+      std::string::npos)
       << refused(svd(x).u);
   begins(refused(svdvals(x)), "[svdvals] a task must fit its device's budget; got a need of ");
   begins(refused(qr(x).q), "[qr] a task must fit its device's budget; got a need of ");

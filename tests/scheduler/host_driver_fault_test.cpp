@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "failing_allocator.hpp"
+#include "failing_transport.hpp"
 #include "faulty_file_system.hpp"
 #include "hash_kernels.hpp"
 
@@ -98,6 +99,33 @@ TEST(HostRunFaults, AnyCallForSpillingMayFail) {
           ++points;
           if (!persistent && nth % 4 == 0) expect_next_run_right(c, m);
         }
+      }
+    }
+  }
+  EXPECT_GT(points, 100u);
+}
+
+// Between devices, and to and from the host tier.
+TEST(HostRunFaults, AnyCopyMayFail) {
+  std::uint64_t points = 0;
+  for (std::uint64_t seed = 700; seed < 708; ++seed) {
+    const Case c(seed);
+    for (bool persistent : {false, true}) {
+      for (std::uint64_t nth = 1;; ++nth) {
+        SCOPED_TRACE(testing::Message()
+                     << "seed " << seed << " copy " << nth << " persistent " << persistent);
+        comm::FailingTransport transport(nth, persistent);
+        Machine m(3, 2, c.need, c.need * 2, kPlenty);
+        m.shuffle_seed = nth % 3;
+        HostRunOptions options = m.run_options();
+        options.transport = &transport;
+        const Outcome outcome = run_checked<CommError>(c, options);
+        if (transport.copies() < nth) break;
+        ++points;
+        EXPECT_EQ(outcome, Outcome::kFailed);
+        transport.heal();
+        ASSERT_TRUE(test::same(run_on_host(*c.order, options), c.expected));
+        ASSERT_EQ(m.devices->bytes_in_use(), 0u);
       }
     }
   }

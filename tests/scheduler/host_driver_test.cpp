@@ -165,7 +165,7 @@ TEST(HostRun, ErrorsNameOperationBlockDeviceAndOrigin) {
     };
     return m.run_options();
   };
-  const std::string frame = "\n  in second, block (1, 1), device host:0\n  built at model.cpp:12";
+  const std::string frame = "\n  in second, block (1, 1), device host:0 of rank 0\n  built at model.cpp:12";
   HostRunOptions options = fail_with(LibraryError("[svd] info must be 0; got 3"));
   options.slots = 6;
   auto with_slots = [&options](HostRunOptions o) {
@@ -371,8 +371,8 @@ TEST(HostRun, ATraceKeepsAnyNameAndReportsWhereItCannotBeWritten) {
   core::Trace trace(path);
   trace.name_device(0, "host:0");
   trace.name_thread(3, name);
-  trace.add({core::Trace::Category::kCopy, name, "()", 0, 3, 8, core::Trace::Clock::now(),
-             core::Trace::Clock::now()});
+  trace.add({core::Trace::Category::kCopy, name, "()", 0, 3, 8, core::machine_clock().now(),
+             core::machine_clock().now()});
   trace.close();
   trace.close();
   std::ifstream in(path);

@@ -1,0 +1,211 @@
+#include "scheduler/placement/placement.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+#include "hash_kernels.hpp"
+#include "scheduler/plan/lower.hpp"
+#include "tessera/tessera.hpp"
+
+// The owner of every task as a pure function of plan and topology.
+
+namespace tessera::scheduler {
+namespace {
+
+constexpr std::int32_t kTopologies[] = {1, 2, 3, 7, 16, 64, 100000};
+
+// Calls f(node, coords) for every task in the total order.
+template <typename F>
+void for_each_task(const TaskOrder& order, F&& f) {
+  TaskOrder::Cursor cursor(order);
+  TaskOrder::Cursor::Item item;
+  std::int64_t coords[kMaxRank];
+  while (cursor.next(item, coords)) f(item, coords);
+}
+
+Plan plan_of(const std::vector<Array>& results) {
+  std::vector<Goal> goals;
+  for (const Array& array : results) goals.push_back({array, Goal::Kind::kKeep, nullptr});
+  return lower(goals, {}).plan;
+}
+
+// Tasks of each rank, of one node.
+std::map<std::int32_t, int> shares(const TaskOrder& order, std::int32_t ranks, NodeIndex node) {
+  const Placement placement(order, {ranks});
+  std::map<std::int32_t, int> out;
+  for_each_task(order, [&](const TaskOrder::Cursor::Item& item, const std::int64_t* coords) {
+    if (item.node == node) ++out[placement.owner(item.node, coords).number];
+  });
+  return out;
+}
+
+// Between the ranks that have any, and how many those are.
+void expect_even(const std::map<std::int32_t, int>& shares, std::size_t ranks, int at_most) {
+  EXPECT_EQ(shares.size(), ranks);
+  int low = shares.begin()->second;
+  int high = low;
+  for (const auto& [rank, count] : shares) {
+    low = std::min(low, count);
+    high = std::max(high, count);
+  }
+  EXPECT_LE(high - low, at_most);
+}
+
+NodeIndex node_named(const Plan& plan, const std::string& part) {
+  for (std::size_t n = 0; n < plan.nodes.size(); ++n) {
+    if (plan.nodes[n].label.find(part) != std::string::npos) return static_cast<NodeIndex>(n);
+  }
+  ADD_FAILURE() << "no node " << part;
+  return 0;
+}
+
+TEST(Placement, EveryTaskHasOneOwnerThatAllRanksAgreeOn) {
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    test::RandomPlan random(seed);
+    const Plan plan = random.make(random.pick(2, 12));
+    // What another rank would build for itself.
+    const Plan other_plan = plan;
+    const TaskOrder order(plan);
+    const TaskOrder other_order(other_plan);
+    for (const std::int32_t ranks : kTopologies) {
+      SCOPED_TRACE(testing::Message() << "seed " << seed << ", " << ranks << " ranks");
+      const Placement placement(order, {ranks});
+      const Placement other(other_order, {ranks});
+      std::map<std::size_t, std::int32_t> last;
+      for_each_task(order, [&](const TaskOrder::Cursor::Item& item, const std::int64_t* coords) {
+        const comm::Rank owner = placement.owner(item.node, coords);
+        ASSERT_GE(owner.number, 0);
+        ASSERT_LT(owner.number, ranks);
+        ASSERT_EQ(owner, other.owner(item.node, coords));
+        const TaskOrder::Spot spot = order.spot(item.position);
+        ASSERT_LT(spot.tile, spot.tiles);
+        // Along a sweep ranks follow one another, tile by tile.
+        if (spot.tiles < static_cast<std::uint64_t>(ranks)) return;
+        const auto [before, first] = last.try_emplace(spot.sweep, owner.number);
+        ASSERT_GE(owner.number, before->second);
+        before->second = owner.number;
+      });
+    }
+  }
+}
+
+TEST(Placement, OneRankOwnsEverything) {
+  test::RandomPlan random(5);
+  const Plan plan = random.make(8);
+  const TaskOrder order(plan);
+  const Placement placement(order, {});
+  for_each_task(order, [&](const TaskOrder::Cursor::Item& item, const std::int64_t* coords) {
+    EXPECT_EQ(placement.owner(item.node, coords), comm::Rank{0});
+  });
+}
+
+TEST(Placement, ResultBlocksAreCutEvenly) {
+  const Array x = random::normal({60, 50}, {.chunks = {10, 10}, .seed = 1});
+  const Plan plan = plan_of({x + 1.0, x * 2.0});
+  const TaskOrder order(plan);
+  for (const std::int32_t ranks : {1, 2, 4, 7, 29, 30}) {
+    SCOPED_TRACE(ranks);
+    const Placement placement(order, {ranks});
+    std::map<std::vector<std::int64_t>, std::int32_t> owners;
+    for_each_task(order, [&](const TaskOrder::Cursor::Item& item, const std::int64_t* coords) {
+      // Both results' blocks at one place have one owner.
+      const comm::Rank owner = placement.owner(item.node, coords);
+      const auto [known, fresh] =
+          owners.try_emplace(std::vector<std::int64_t>(coords, coords + 2), owner.number);
+      EXPECT_EQ(known->second, owner.number);
+    });
+    for (std::size_t n = 0; n < plan.nodes.size(); ++n)
+      expect_even(shares(order, ranks, static_cast<NodeIndex>(n)), static_cast<std::size_t>(ranks),
+                  1);
+  }
+}
+
+// With fewer result blocks than ranks, ranks share what one of them needs.
+TEST(Placement, ASumOfEverythingIsShared) {
+  const Array x = random::normal({1000, 70}, {.chunks = {10, 70}, .seed = 1});
+  const Plan plan = plan_of({sum(x)});
+  const TaskOrder order(plan);
+  for (const std::int32_t ranks : {2, 3, 7, 64, 100}) {
+    SCOPED_TRACE(ranks);
+    expect_even(shares(order, ranks, node_named(plan, "normal")), static_cast<std::size_t>(ranks),
+                1);
+  }
+  EXPECT_EQ(shares(order, 1000, node_named(plan, "normal")).size(), 100U);
+}
+
+TEST(Placement, TheColumnsOfAMeanAreShared) {
+  const Array x = random::normal({400, 30}, {.chunks = {10, 10}, .seed = 1});
+  const Plan plan = plan_of({mean(x, {.axis = 0})});
+  const TaskOrder order(plan);
+  // Three result blocks: a rank takes a whole one, or the ranks of one share its column.
+  for (const auto& [ranks, at_most] : {std::pair{3, 0}, {6, 1}, {12, 1}, {120, 1}}) {
+    SCOPED_TRACE(ranks);
+    expect_even(shares(order, ranks, node_named(plan, "normal")), static_cast<std::size_t>(ranks),
+                at_most);
+  }
+}
+
+// A product's chains stay where their output block is.
+TEST(Placement, AProductIsComputedByTheOwnerOfItsBlock) {
+  const Array a = random::normal({160, 160}, {.chunks = {10, 10}, .seed = 1});
+  const Plan plan = plan_of({matmul(a, a)});
+  const TaskOrder order(plan);
+  const NodeIndex product = node_named(plan, "matmul");
+  for (const std::int32_t ranks : {2, 5, 256}) {
+    SCOPED_TRACE(ranks);
+    const Placement placement(order, {ranks});
+    std::map<std::pair<std::int64_t, std::int64_t>, std::int32_t> owners;
+    for_each_task(order, [&](const TaskOrder::Cursor::Item& item, const std::int64_t* coords) {
+      if (item.node != product) return;
+      const std::int32_t owner = placement.owner(item.node, coords).number;
+      EXPECT_EQ(owners.try_emplace({coords[0], coords[1]}, owner).first->second, owner);
+    });
+    EXPECT_EQ(owners.size(), 256U);
+    expect_even(shares(order, ranks, product), static_cast<std::size_t>(ranks), 16);
+  }
+}
+
+TEST(Placement, NoRanksAreRefused) {
+  test::RandomPlan random(5);
+  const Plan plan = random.make(8);
+  const TaskOrder order(plan);
+  for (const std::int32_t ranks : {0, -1}) {
+    try {
+      const Placement placement(order, {ranks});
+      FAIL();
+    } catch (const InvalidArgument& e) {
+      EXPECT_EQ(std::string(e.what()), "[placement] at least one rank is needed; got " +
+                                           std::to_string(ranks) + "; try 1");
+    }
+  }
+}
+
+// An executor runs its own rank's tasks and no others.
+TEST(Placement, AnExecutorRefusesAnotherRanksTasks) {
+  const test::Case c(3);
+  test::Machine m(2, 2, test::kPlenty, 0, 0);
+  HostRunOptions options = m.run_options();
+  options.topology.ranks = 2;
+  for (const std::int32_t rank : {0, 1}) {
+    options.rank.number = rank;
+    try {
+      run_on_host(*c.order, options);
+      ADD_FAILURE() << "nothing thrown";
+    } catch (const Error& e) {
+      const std::string text = e.what();
+      EXPECT_EQ(text.find("[executor] a rank runs the tasks that it owns; got block ("), 0U)
+          << text;
+      EXPECT_NE(
+          text.find(" of rank " + std::to_string(1 - rank) + " on rank " + std::to_string(rank)),
+          std::string::npos)
+          << text;
+    }
+    EXPECT_EQ(m.devices->bytes_in_use(), 0U);
+  }
+  EXPECT_TRUE(test::same(run_on_host(*c.order, m.run_options()), c.expected));
+}
+
+}  // namespace
+}  // namespace tessera::scheduler
