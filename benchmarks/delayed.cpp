@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "benchmarks/machine.hpp"
 #include "tessera/tessera.hpp"
 
 namespace ts = tessera;
@@ -85,9 +86,9 @@ int main(int argc, char** argv) {
   std::sort(totals.begin(), totals.end());
   const auto made = static_cast<double>(2 * leaves - 1);
   std::printf(
-      "{\"benchmark\": \"delayed\", \"calls\": %lld, \"seconds\": %.4f, \"us_per_call\": %.4f, "
+      "{\"benchmark\": \"delayed\", %s, \"calls\": %lld, \"seconds\": %.4f, \"us_per_call\": %.4f, "
       "\"peak_bytes_per_call\": %.1f, \"build_and_run_seconds_raw\": [%s]}\n",
-      static_cast<long long>(2 * leaves - 1), totals[totals.size() / 2],
-      1e6 * totals[totals.size() / 2] / made, bytes / made, raw.c_str());
+      tessera::benchmarks::machine_facts().c_str(), static_cast<long long>(2 * leaves - 1),
+      totals[totals.size() / 2], 1e6 * totals[totals.size() / 2] / made, bytes / made, raw.c_str());
   return 0;
 }

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "benchmarks/machine.hpp"
 #include "tessera/tessera.hpp"
 
 namespace ts = tessera;
@@ -104,7 +105,7 @@ int main(int argc, char** argv) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   std::printf(
-      "{\"benchmark\": \"petabyte\", \"blocks\": %lld, \"bytes\": %.4g, \"operations\": %d, "
+      "{\"benchmark\": \"petabyte\", %s, \"blocks\": %lld, \"bytes\": %.4g, \"operations\": %d, "
       "\"fused\": %s, "
       "\"checked\": %s, \"tasks\": %lld, \"moves\": %lld, \"seconds\": %.3f, \"us_per_task\": "
       "%.3f, "
@@ -112,9 +113,9 @@ int main(int argc, char** argv) {
       "\"peak_rss_mib\": %.1f, "
       "\"state_mib\": %.1f, \"modelled_seconds\": %.1f, \"between_devices_bytes\": %.4g, "
       "\"spilled_bytes\": %.4g}\n",
-      static_cast<long long>(blocks), bytes, expression.operations, options.fuse ? "true" : "false",
-      options.check ? "true" : "false", static_cast<long long>(report.tasks),
-      static_cast<long long>(report.moves), seconds,
+      tessera::benchmarks::machine_facts().c_str(), static_cast<long long>(blocks), bytes,
+      expression.operations, options.fuse ? "true" : "false", options.check ? "true" : "false",
+      static_cast<long long>(report.tasks), static_cast<long long>(report.moves), seconds,
       1e6 * seconds / static_cast<double>(report.tasks),
       1e6 * seconds / static_cast<double>(report.tasks + report.moves),
       static_cast<double>(usage.ru_maxrss) / 1024.0,

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "benchmarks/machine.hpp"
 #include "device/host_devices.hpp"
 #include "scheduler/executor/host_driver.hpp"
 
@@ -129,12 +130,13 @@ int main(int argc, char** argv) {
   std::size_t all_bytes = 0;
   microseconds_per_task(order, run, all_bytes);
   std::printf(
-      "{\"benchmark\": \"tasks\", \"tasks\": %lld, \"dependences\": 2, \"workers\": %lld, "
+      "{\"benchmark\": \"tasks\", %s, \"tasks\": %lld, \"dependences\": 2, \"workers\": %lld, "
       "\"devices\": %lld, \"window\": %lld, \"planning_us_per_task\": %.4f, "
       "\"us_per_task\": %.4f, \"us_per_task_raw\": [%s], \"state_bytes\": %zu, "
       "\"state_bytes_per_waiting_task\": %.1f}\n",
-      static_cast<long long>(plan.total_tasks()), static_cast<long long>(options.workers),
-      static_cast<long long>(options.devices), static_cast<long long>(options.window),
+      tessera::benchmarks::machine_facts().c_str(), static_cast<long long>(plan.total_tasks()),
+      static_cast<long long>(options.workers), static_cast<long long>(options.devices),
+      static_cast<long long>(options.window),
       1e6 * planning.count() / static_cast<double>(plan.total_tasks()), times[times.size() / 2],
       raw.c_str(), state_bytes,
       static_cast<double>(all_bytes) / static_cast<double>(plan.total_tasks()));
