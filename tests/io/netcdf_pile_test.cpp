@@ -31,7 +31,9 @@ struct Member {
 class Pile : public NetcdfFixture {
  protected:
   std::int16_t value(double time, std::int64_t y, std::int64_t x) const {
-    return static_cast<std::int16_t>(static_cast<std::int64_t>(time) * 100 + y * 10 + x);
+    // Of times that are no dates, too.
+    const double step = std::isfinite(time) ? std::fmod(time, 65536.0) : 0.0;
+    return static_cast<std::int16_t>(static_cast<std::int64_t>(step) * 100 + y * 10 + x);
   }
 
   void write(const std::string& file, const Member& member, double time_offset = 0.0) {

@@ -29,7 +29,7 @@ std::string bytes_of(const Values& values) {
 Values region_of(const Values& values, const Shape& shape, const Shape& start, const Shape& count) {
   const std::string bytes = slice_bytes(bytes_of(values), shape, start, count, sizeof(float));
   Values region(bytes.size() / sizeof(float));
-  std::memcpy(region.data(), bytes.data(), bytes.size());
+  if (!bytes.empty()) std::memcpy(region.data(), bytes.data(), bytes.size());
   return region;
 }
 
