@@ -84,6 +84,7 @@ class ProgramRun {
   void run_index(const Step& step, const Rect& rect);
   void run_random(const Step& step, const Rect& rect);
   void run_op(const Step& step, const Rect& rect);
+  void run_op_by_rows(const Step& step, const Rect& rect, std::byte* to);
   void run_store(const Step& step, const Rect& rect);
   void run_reduce(const Step& step, const Rect& rect);
 
@@ -92,8 +93,13 @@ class ProgramRun {
   std::int64_t vector_stride(int operand) const;
   bool contiguous(int operand, const Rect& rect) const;
   bool folds_dense_tiles() const;
+  bool read_by_rows(const Step& load, const Rect& rect) const;
+  bool lies_in_rows(int value, const Rect& rect) const;
+  std::int64_t tile_ahead(const Rect& rect, std::int64_t pitch) const;
   std::byte* direct_target(const Step& step, const Rect& rect) const;
   std::byte* register_of(int value) const;
+  bool in_register(const std::byte* data) const;
+  std::byte* inherited_register(const Step& step);
   void note_load_ends();
 
   const PreparedParts& parts_;

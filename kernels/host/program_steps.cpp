@@ -171,6 +171,7 @@ class StepCompiler {
       info.hoisted = info.hoisted && arg.hoisted;
       arg.direct_only = false;
       if (instr.kind != InstrKind::kRandom) arg.random_only = false;
+      arg.drawn_from = arg.drawn_from || instr.kind == InstrKind::kRandom;
     }
   }
 
@@ -270,7 +271,10 @@ class StepCompiler {
     }
     std::vector<int> free;
     for (std::size_t p = 0; p < out_.steps.size(); ++p) {
-      const Step& step = out_.steps[p];
+      Step& step = out_.steps[p];
+      for (std::size_t i = 0; step.kind == StepKind::kOp && i < step.args.size(); ++i) {
+        step.last_read[i] = step.args[i] >= 0 && last_use[at(step.args[i])] == p;
+      }
       std::vector<int> dying;
       for_each_read(step, [&](int v) {
         const bool counted = std::ranges::find(dying, v) != dying.end();

@@ -24,6 +24,7 @@ struct ValueInfo {
   bool hoisted = false;      ///< depends on constants alone: computed once per run
   bool direct_only = false;  ///< a load that only stores and reductions read
   bool random_only = false;  ///< an index that only draws read
+  bool drawn_from = false;   ///< numbers the elements of a draw, which reads a dense tile
 };
 
 enum class StepKind : std::uint8_t { kConstant, kLoad, kIndex, kRandom, kOp, kStore, kReduce };
@@ -35,6 +36,7 @@ struct Step {
   Loop loop = nullptr;  ///< kOp
   int arity = 0;        ///< kOp
   std::array<int, 3> args{-1, -1, -1};
+  std::array<bool, 3> last_read{};  ///< kOp: which arguments nothing reads after this step
   int direct_store = -1;  ///< kOp, kRandom: store that may take the result without a register
 };
 

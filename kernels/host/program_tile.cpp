@@ -13,6 +13,8 @@ namespace {
 
 constexpr std::int64_t kLineBytes = 64;
 static_assert(kLanePadBytes == kLineBytes);
+// Rows of so many elements are whole vectors of every dtype, long enough for a call each.
+constexpr std::int64_t kRowColumns = 64;
 
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
 std::int64_t bytes_of(std::size_t itemsize) { return static_cast<std::int64_t>(itemsize); }
@@ -86,6 +88,22 @@ bool ProgramRun::folds_dense_tiles() const {
          (plan_.mode == WalkMode::kColumns && plan_.row_role == RowRole::kKept);
 }
 
+/// Whether operations read a load's rows where they lie, which saves copying them to a register.
+bool ProgramRun::read_by_rows(const Step& load, const Rect& rect) const {
+  if (rect.rows == 1 || rect.cols % kRowColumns != 0 || vector_stride(load.target) != 1) {
+    return false;
+  }
+  // One row that all tiles share is spread out once.
+  const bool shared = row_stride(load.target) == 0 && rect.cols == plan_.extent(plan_.vector_axis);
+  return !shared && !folds_dense_tiles() && !parts_.steps.values[at(load.value)].drawn_from;
+}
+
+/// Whether a value's rows are apart from each other, as only those of such a load are.
+bool ProgramRun::lies_in_rows(int value, const Rect& rect) const {
+  return rect.rows > 1 && !parts_.steps.values[at(value)].hoisted &&
+         at_.views[value].pitch != rect.cols;
+}
+
 std::byte* ProgramRun::register_of(int value) const {
   return at_.registers + at(parts_.steps.values[at(value)].reg) * kRegisterStride;
 }
@@ -129,6 +147,10 @@ void ProgramRun::run_load(const Step& step, const Rect& rect) {
       }
       return;
     }
+  }
+  if (read_by_rows(step, rect)) {
+    view = {data, step_row};
+    return;
   }
   view = {register_of(step.value), rect.cols};
   const bool uniform = step_col == 0 && (step_row == 0 || rect.rows == 1);
@@ -207,13 +229,87 @@ void ProgramRun::run_random(const Step& step, const Rect& rect) {
   }
 }
 
+bool ProgramRun::in_register(const std::byte* data) const {
+  const std::byte* end = at_.registers + kRegisterStride * at(parts_.steps.register_count);
+  return data >= at_.registers && data < end;
+}
+
+/// The register of an argument that is read for the last time, so that the result takes no more of
+/// the cache, or null. Registers that spread out one element for many tiles are kept.
+std::byte* ProgramRun::inherited_register(const Step& step) {
+  for (int i = 0; i < step.arity; ++i) {
+    const int arg = step.args[at(i)];
+    const ValueInfo& info = parts_.steps.values[at(arg)];
+    std::byte* data = at_.views[arg].data;
+    if (!step.last_read[at(i)] || info.hoisted || !in_register(data)) continue;
+    if (info.itemsize != parts_.steps.values[at(step.value)].itemsize) continue;
+    const Instr& instr = parts_.program.instrs[at(arg)];
+    if (instr.kind == InstrKind::kLoad) {
+      if (row_stride(instr.slot) == 0 || vector_stride(instr.slot) == 0) continue;
+      at_.cached[arg] = {nullptr, 0, 0};
+    }
+    return data;
+  }
+  return nullptr;
+}
+
 void ProgramRun::run_op(const Step& step, const Rect& rect) {
   std::byte* to = direct_target(step, rect);
+  if (to == nullptr) to = inherited_register(step);
   if (to == nullptr) to = register_of(step.value);
   const void* inputs[3] = {};
-  for (int i = 0; i < step.arity; ++i) inputs[i] = at_.views[step.args[at(i)]].data;
-  step.loop(inputs, to, rect.count());
+  bool by_rows = false;
+  for (int i = 0; i < step.arity; ++i) {
+    inputs[i] = at_.views[step.args[at(i)]].data;
+    by_rows = by_rows || lies_in_rows(step.args[at(i)], rect);
+  }
+  if (by_rows) {
+    run_op_by_rows(step, rect, to);
+  } else {
+    step.loop(inputs, to, rect.count());
+  }
   at_.views[step.value] = {to, rect.cols};
+}
+
+/// Elements from a row to the same row two tiles on, which may be the next tiles down, for one tile
+/// is computed in less time than memory takes (a sixth faster than one tile on); 0 for rows that
+/// all lie in one place.
+std::int64_t ProgramRun::tile_ahead(const Rect& rect, std::int64_t pitch) const {
+  if (pitch == 0) return 0;
+  const std::int64_t col = rect.col + 2 * rect.cols;
+  const std::int64_t extent = plan_.extent(plan_.vector_axis);
+  const std::int64_t wrap = col < extent ? 0 : rect.rows * pitch - extent;
+  return 2 * rect.cols + wrap;
+}
+
+void ProgramRun::run_op_by_rows(const Step& step, const Rect& rect, std::byte* to) {
+  const std::byte* inputs[3] = {};
+  std::int64_t pitches[3] = {};
+  std::int64_t row_bytes[3] = {};
+  std::int64_t ahead[3] = {};  // bytes to a row of a tile to come, for loads that lie in rows
+  for (int i = 0; i < step.arity; ++i) {
+    const int arg = step.args[at(i)];
+    const std::int64_t item = bytes_of(parts_.steps.values[at(arg)].itemsize);
+    const TileView& view = at_.views[arg];
+    inputs[i] = view.data;
+    pitches[i] = view.pitch * item;
+    row_bytes[i] = rect.cols * item;
+    if (lies_in_rows(arg, rect)) ahead[i] = tile_ahead(rect, view.pitch) * item;
+  }
+  const std::int64_t to_pitch = rect.cols * bytes_of(parts_.steps.values[at(step.value)].itemsize);
+  for (std::int64_t r = 0; r < rect.rows; ++r) {
+    for (int i = 0; i < step.arity; ++i) {
+      // Rows of a tile are too short for the hardware prefetchers.
+      const std::byte* next = inputs[i] + ahead[i];
+      for (std::int64_t b = 0; ahead[i] != 0 && b < row_bytes[i]; b += kLineBytes) {
+        __builtin_prefetch(next + b, 0, 2);
+      }
+    }
+    const void* row[3] = {inputs[0], inputs[1], inputs[2]};
+    step.loop(row, to, rect.cols);
+    for (int i = 0; i < step.arity; ++i) inputs[i] += pitches[i];
+    to += to_pitch;
+  }
 }
 
 void ProgramRun::run_store(const Step& step, const Rect& rect) {

@@ -114,6 +114,14 @@ class TestArray {
     allocate(low, high, layout == Layout::kDense ? 0 : draw(rng, 0, 7));
   }
 
+  /// Strides as given, none of them negative.
+  TestArray(DType dtype, std::vector<std::int64_t> shape, std::vector<std::int64_t> strides)
+      : dtype_(dtype), shape_(std::move(shape)), strides_(std::move(strides)) {
+    std::int64_t high = 0;
+    for (std::size_t d = 0; d < shape_.size(); ++d) high += strides_[d] * (shape_[d] - 1);
+    allocate(0, high, 0);
+  }
+
   /// Another layout of the same elements.
   TestArray(const TestArray& other, Layout layout, Rng& rng)
       : TestArray(other.dtype_, other.shape_, layout, rng) {

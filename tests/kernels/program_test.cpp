@@ -291,6 +291,47 @@ TEST(ProgramHost, TransposedLoadsAndStoresOfEveryWidth) {
   }
 }
 
+// Beside a transposed operand tiles have rows: what is dense along them, or repeats, is read in
+// place.
+TEST(ProgramHost, RowsBesideATransposedLoadEqualElementwiseEvaluation) {
+  Rng rng(kSeed + 8);
+  const std::vector<std::vector<std::int64_t>> shapes = {
+      {64, 64}, {33, 128}, {70, 192}, {40, 200}, {96, 640}};
+  for (const DType dtype : {DType::kInt8, DType::kFloat32, DType::kFloat64, DType::kComplex128}) {
+    for (const std::vector<std::int64_t>& shape : shapes) {
+      SCOPED_TRACE(testing::Message() << dtype << " " << shape[0] << " x " << shape[1]);
+      ProgramBuilder b(2);
+      const int x = b.load(dtype);
+      const int turned = b.load(dtype);
+      const int row = b.load(dtype);
+      const int one = b.constant(Scalar(1), dtype);
+      const int sum = b.op(ScalarOp::kAdd, x, turned);
+      const int rest = b.op(ScalarOp::kSubtract, sum, row);
+      const int more = b.op(ScalarOp::kAdd, b.op(ScalarOp::kAdd, one, row), x);
+      b.program.stores = {rest, b.op(ScalarOp::kSubtract, more, turned), x, row};
+      if (!is_complex(dtype)) b.program.stores.push_back(b.op(ScalarOp::kLess, x, row));
+      std::vector<TestArray> loads;
+      loads.emplace_back(dtype, shape, std::vector<std::int64_t>{shape[1], 1});
+      loads.emplace_back(dtype, shape, std::vector<std::int64_t>{1, shape[0]});
+      loads.emplace_back(dtype, shape, std::vector<std::int64_t>{0, 1});
+      std::vector<TestArray> stores;
+      for (const int value : b.program.stores) {
+        const DType stored = b.program.instrs[static_cast<std::size_t>(value)].dtype;
+        stores.emplace_back(stored, shape, Layout::kDense, rng);
+      }
+      test::RunInput input{.shape = shape, .loads = {}, .indices = {}, .stores = {}};
+      for (TestArray& load : loads) {
+        load.fill(rng);
+        input.loads.push_back(&load);
+      }
+      for (const TestArray& store : stores) input.stores.push_back(&store);
+      test::run(PreparedProgram(b.program), input);
+      expect_stores(b.program, input);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
 TEST(ProgramHost, IndicesAreAffine) {
   Rng rng(kSeed + 3);
   for (int round = 0; round < 60; ++round) {
