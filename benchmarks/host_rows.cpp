@@ -53,11 +53,27 @@ std::string list_of(const std::vector<double>& values) {
   return "[" + out + "]";
 }
 
+/// Median, smallest and largest of repetitions, and all of them in the order in which they ran.
+std::string times_of(const std::string& name, const std::vector<double>& values) {
+  const auto [least, most] = std::minmax_element(values.begin(), values.end());
+  char text[160];
+  std::snprintf(text, sizeof text, "\"%s_s\": %.5f, \"%s_min_s\": %.5f, \"%s_max_s\": %.5f",
+                name.c_str(), median(values), name.c_str(), *least, name.c_str(), *most);
+  return std::string(text) + ", \"" + name + "_all_s\": " + list_of(values);
+}
+
 double seconds_of(const std::function<void()>& work) {
   const auto begin = std::chrono::steady_clock::now();
   work();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
+
+/// What nobody can do without: bytes read and written, and operations on elements (a function such
+/// as exp counts as one).
+struct Work {
+  std::int64_t bytes;
+  std::int64_t operations;
+};
 
 /// One row: what is asked of the engine, the loop beside it, and how far apart their results are.
 class Row {
@@ -74,7 +90,8 @@ class Row {
     return session_.persist({ts::from_memory(data.get(), shape, {.chunks = chunks})})[0];
   }
 
-  void measure(const std::function<void()>& floor, const Engine& engine) {
+  void measure(const Work& work, const std::function<void()>& floor, const Engine& engine) {
+    work_ = work;
     floor();
     cold_ = seconds_of([&] { result_ = session_.persist(engine()); });
     for (int i = 0; i < options_.repeat; ++i) {
@@ -93,14 +110,15 @@ class Row {
   }
 
   std::string to_json() const {
-    char text[256];
+    char text[512];
     std::snprintf(text, sizeof text,
-                  "\"floor_s\": %.5f, \"warm_s\": %.5f, \"cold_s\": %.5f, \"ratio\": %.3f, "
+                  "\"bytes\": %lld, \"operations\": %lld, \"cold_s\": %.5f, \"ratio\": %.3f, "
                   "\"cold_ratio\": %.3f, \"distance\": %.2e, \"checked\": %s",
-                  median(floor_), median(warm_), cold_, median(warm_) / median(floor_),
-                  cold_ / median(floor_), distance_, checked_ ? "true" : "false");
-    return "{\"name\": \"" + name_ + "\", " + text + ", \"floor_all_s\": " + list_of(floor_) +
-           ", \"warm_all_s\": " + list_of(warm_) + "}";
+                  static_cast<long long>(work_.bytes), static_cast<long long>(work_.operations),
+                  cold_, median(warm_) / median(floor_), cold_ / median(floor_), distance_,
+                  checked_ ? "true" : "false");
+    return "{\"name\": \"" + name_ + "\", " + times_of("floor", floor_) + ", " +
+           times_of("warm", warm_) + ", " + text + "}";
   }
   bool checked() const { return checked_; }
 
@@ -109,6 +127,7 @@ class Row {
   Options options_;
   ts::Session session_;
   std::vector<ts::Array> result_;
+  Work work_{};
   std::vector<double> floor_, warm_;
   double cold_ = 0.0;
   double distance_ = 0.0;
@@ -144,34 +163,41 @@ struct Vector {
 void sum(Row& row) {
   const Matrix m(row);
   double expected = 0.0;
-  row.measure([&] { expected = floors::sum(m.plain.get(), m.n * m.n); },
-              [&] { return std::vector{ts::sum(m.x)}; });
+  row.measure(
+      {8 * m.n * m.n, m.n * m.n}, [&] { expected = floors::sum(m.plain.get(), m.n * m.n); },
+      [&] { return std::vector{ts::sum(m.x)}; });
   row.check(&expected);
 }
 
 void sum_axis_0(Row& row) {
   const Matrix m(row);
   const Buffer expected = make_buffer(m.n);
-  row.measure([&] { floors::column_sums(m.plain.get(), m.n, m.n, expected.get()); },
-              [&] { return std::vector{ts::sum(m.x, {.axis = 0})}; });
+  row.measure(
+      {8 * m.n * m.n, m.n * m.n},
+      [&] { floors::column_sums(m.plain.get(), m.n, m.n, expected.get()); },
+      [&] { return std::vector{ts::sum(m.x, {.axis = 0})}; });
   row.check(expected.get());
 }
 
 void std_axis_0(Row& row) {
   const Matrix m(row);
   const Buffer expected = make_buffer(m.n);
-  row.measure([&] { floors::column_deviations(m.plain.get(), m.n, m.n, expected.get()); },
-              [&] { return std::vector{ts::std(m.x, {.axis = 0})}; });
+  row.measure(
+      {8 * m.n * m.n, 4 * m.n * m.n},
+      [&] { floors::column_deviations(m.plain.get(), m.n, m.n, expected.get()); },
+      [&] { return std::vector{ts::std(m.x, {.axis = 0})}; });
   row.check(expected.get());
 }
 
 void min_and_max(Row& row) {
   const Matrix m(row);
   double expected[2];
-  row.measure([&] { floors::smallest_and_largest(m.plain.get(), m.n * m.n, expected); },
-              [&] {
-                return std::vector{ts::min(m.x), ts::max(m.x)};
-              });
+  row.measure(
+      {8 * m.n * m.n, 2 * m.n * m.n},
+      [&] { floors::smallest_and_largest(m.plain.get(), m.n * m.n, expected); },
+      [&] {
+        return std::vector{ts::min(m.x), ts::max(m.x)};
+      });
   row.check(expected, 0);
   row.check(expected + 1, 1);
 }
@@ -179,32 +205,39 @@ void min_and_max(Row& row) {
 void add_transpose(Row& row) {
   const Matrix m(row);
   const Buffer expected = make_buffer(m.n * m.n);
-  row.measure([&] { floors::add_transpose(m.plain.get(), m.n, expected.get()); },
-              [&] { return std::vector{m.x + m.x.T()}; });
+  row.measure(
+      {16 * m.n * m.n, m.n * m.n},
+      [&] { floors::add_transpose(m.plain.get(), m.n, expected.get()); },
+      [&] { return std::vector{m.x + m.x.T()}; });
   row.check(expected.get());
 }
 
 void sum_of_centred(Row& row) {
   const Matrix m(row);
   double expected = 0.0;
-  row.measure([&] { expected = floors::sum_of_centred(m.plain.get(), m.n); },
-              [&] { return std::vector{ts::sum((m.x + m.x.T()) - ts::mean(m.x, {.axis = 0}))}; });
+  row.measure(
+      {16 * m.n * m.n, 4 * m.n * m.n},
+      [&] { expected = floors::sum_of_centred(m.plain.get(), m.n); },
+      [&] { return std::vector{ts::sum((m.x + m.x.T()) - ts::mean(m.x, {.axis = 0}))}; });
   row.check(&expected);
 }
 
 void transpose(Row& row) {
   const Matrix m(row);
   const Buffer expected = make_buffer(m.n * m.n);
-  row.measure([&] { floors::transpose(m.plain.get(), m.n, expected.get()); },
-              [&] { return std::vector{m.x.T()}; });
+  row.measure(
+      {16 * m.n * m.n, 0}, [&] { floors::transpose(m.plain.get(), m.n, expected.get()); },
+      [&] { return std::vector{m.x.T()}; });
   row.check(expected.get());
 }
 
 void cumsum_axis_0(Row& row) {
   const Matrix m(row);
   const Buffer expected = make_buffer(m.n * m.n);
-  row.measure([&] { floors::column_running_sums(m.plain.get(), m.n, m.n, expected.get()); },
-              [&] { return std::vector{ts::cumulative_sum(m.x, {.axis = 0})}; });
+  row.measure(
+      {16 * m.n * m.n, m.n * m.n},
+      [&] { floors::column_running_sums(m.plain.get(), m.n, m.n, expected.get()); },
+      [&] { return std::vector{ts::cumulative_sum(m.x, {.axis = 0})}; });
   row.check(expected.get());
 }
 
@@ -213,10 +246,11 @@ void rechunk(Row& row) {
   const std::int64_t panel = row.options().chunk();
   const Matrix m(row, {panel, n});
   const Buffer panels = make_buffer(n * n);
-  row.measure([&] { floors::column_panels(m.plain.get(), n, panel, panels.get()); },
-              [&] {
-                return std::vector{ts::rechunk(m.x, {n, panel})};
-              });
+  row.measure(
+      {16 * m.n * m.n, 0}, [&] { floors::column_panels(m.plain.get(), n, panel, panels.get()); },
+      [&] {
+        return std::vector{ts::rechunk(m.x, {n, panel})};
+      });
   row.check(m.plain.get());
 }
 
@@ -246,8 +280,9 @@ void stencil(Row& row) {
   const Buffer expected = make_buffer(n * n);
   floors::fill(plain.get(), n * n);
   const ts::Array x = row.resident(plain, {n, n}, {chunk, chunk});
-  row.measure([&] { floors::stencil(plain.get(), n, expected.get()); },
-              [&] { return std::vector{five_points(x)}; });
+  row.measure(
+      {16 * n * n, 5 * n * n}, [&] { floors::stencil(plain.get(), n, expected.get()); },
+      [&] { return std::vector{five_points(x)}; });
   row.check(expected.get());
 }
 
@@ -256,7 +291,7 @@ void ten_operations(Row& row) {
   const ts::Array& x = v.x;
   const Buffer expected = make_buffer(v.n);
   row.measure(
-      [&] { floors::ten_operations(v.plain.get(), v.n, expected.get()); },
+      {16 * v.n, 10 * v.n}, [&] { floors::ten_operations(v.plain.get(), v.n, expected.get()); },
       [&] { return std::vector{((((x * 2.0 + 1.0) * x - 3.0) * 0.5 + x) * x - 0.25) * 1.5 + x}; });
   row.check(expected.get());
 }
@@ -265,11 +300,12 @@ void ten_functions(Row& row) {
   const Vector v(row);
   const ts::Array& x = v.x;
   const Buffer expected = make_buffer(v.n);
-  row.measure([&] { floors::ten_functions(v.plain.get(), v.n, expected.get()); },
-              [&] {
-                const ts::Array inner = ts::log(ts::exp(x * 0.5) + 1.0) * x - 0.25;
-                return std::vector{(ts::tanh(inner) + x) * 2.0 + 1.0};
-              });
+  row.measure(
+      {16 * v.n, 10 * v.n}, [&] { floors::ten_functions(v.plain.get(), v.n, expected.get()); },
+      [&] {
+        const ts::Array inner = ts::log(ts::exp(x * 0.5) + 1.0) * x - 0.25;
+        return std::vector{(ts::tanh(inner) + x) * 2.0 + 1.0};
+      });
   row.check(expected.get());
 }
 
@@ -277,7 +313,7 @@ void normal(Row& row) {
   const std::int64_t n = row.options().count();
   const Buffer expected = make_buffer(n);
   row.measure(
-      [&] { floors::normal(1, n, expected.get()); },
+      {8 * n, 0}, [&] { floors::normal(1, n, expected.get()); },
       [&] {
         return std::vector{ts::random::normal({n}, {.chunks = {row.options().run()}, .seed = 1})};
       });
@@ -288,7 +324,7 @@ void uniform(Row& row) {
   const std::int64_t n = row.options().count();
   const Buffer expected = make_buffer(n);
   row.measure(
-      [&] { floors::uniform(1, n, expected.get()); },
+      {8 * n, 0}, [&] { floors::uniform(1, n, expected.get()); },
       [&] {
         return std::vector{ts::random::uniform({n}, {.chunks = {row.options().run()}, .seed = 1})};
       });
@@ -306,8 +342,10 @@ void matmul(Row& row) {
   for (std::int64_t i = 0; i < n * n; ++i) b.get()[i] = a.get()[n * n - 1 - i] - 0.5;
   const ts::Array x = row.resident(a, {n, n}, {chunk, chunk});
   const ts::Array y = row.resident(b, {n, n}, {chunk, chunk});
-  row.measure([&] { floors::product(a.get(), b.get(), n, false, expected.get()); },
-              [&] { return std::vector{ts::matmul(x, y)}; });
+  row.measure(
+      {24 * n * n, 2 * n * n * n},
+      [&] { floors::product(a.get(), b.get(), n, false, expected.get()); },
+      [&] { return std::vector{ts::matmul(x, y)}; });
   row.check(expected.get());
 }
 
@@ -319,8 +357,10 @@ void product_deviation(Row& row) {
   floors::fill(plain.get(), n * n);
   const ts::Array x = row.resident(plain, {n, n}, {chunk, chunk});
   double expected = 0.0;
-  row.measure([&] { expected = floors::product_deviation(plain.get(), n, work.get()); },
-              [&] { return std::vector{ts::std(ts::dot(x, x.T() + 1.0) - ts::mean(x))}; });
+  row.measure(
+      {8 * n * n, 2 * n * n * n},
+      [&] { expected = floors::product_deviation(plain.get(), n, work.get()); },
+      [&] { return std::vector{ts::std(ts::dot(x, x.T() + 1.0) - ts::mean(x))}; });
   row.check(&expected, 0, 1e-9);
 }
 
@@ -334,11 +374,13 @@ void svd(Row& row) {
   const Buffer vt = make_buffer(n * n);
   floors::fill(plain.get(), rows * n);
   const ts::Array x = row.resident(plain, {rows, n}, {block, n});
-  row.measure([&] { floors::tall_svd(plain.get(), rows, n, block, u.get(), s.get(), vt.get()); },
-              [&] {
-                const ts::SVD parts = ts::svd(x);
-                return std::vector{parts.s, parts.u, parts.vt};
-              });
+  row.measure(
+      {16 * rows * n, 6 * rows * n * n},
+      [&] { floors::tall_svd(plain.get(), rows, n, block, u.get(), s.get(), vt.get()); },
+      [&] {
+        const ts::SVD parts = ts::svd(x);
+        return std::vector{parts.s, parts.u, parts.vt};
+      });
   // Vectors may differ in sign; values may not.
   row.check(s.get());
 }
@@ -408,9 +450,10 @@ int main(int argc, char** argv) {
   }
   if (options.list) return 0;
   std::printf(
-      "{\"benchmark\": \"host_rows\", %s, \"edge\": %lld, \"chunk\": %lld, \"checked\": %s, "
-      "\"rows\": [%s]}\n",
-      tessera::benchmarks::machine_facts().c_str(), static_cast<long long>(options.edge()),
-      static_cast<long long>(options.chunk()), checked ? "true" : "false", rows.c_str());
+      "{\"benchmark\": \"host_rows\", %s, \"warm_ups\": 1, \"repetitions\": %d, "
+      "\"edge\": %lld, \"chunk\": %lld, \"checked\": %s, \"rows\": [%s]}\n",
+      tessera::benchmarks::machine_facts().c_str(), options.repeat,
+      static_cast<long long>(options.edge()), static_cast<long long>(options.chunk()),
+      checked ? "true" : "false", rows.c_str());
   return checked ? 0 : 1;
 }

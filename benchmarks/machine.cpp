@@ -4,6 +4,8 @@
 
 #include "core/environment.hpp"
 #include "core/text.hpp"
+#include "kernels/host/gemm_openblas.hpp"
+#include "kernels/host/loops.hpp"
 #include "tessera/version.hpp"
 
 namespace tessera::benchmarks {
@@ -22,8 +24,10 @@ std::string processor() {
 std::string machine_facts() {
   return core::text("\"processor\": \"", processor(), "\", \"cores\": ", core::available_cores(),
                     ", \"free_memory_bytes\": ", core::available_memory_bytes(),
-                    ", \"compiler\": \"", __VERSION__, "\", \"build\": \"", TESSERA_BUILD_TYPE,
-                    "\", \"version\": \"", TESSERA_VERSION_STRING, "\"");
+                    ", \"device\": \"host\", \"simd\": \"", kernels::host::simd_target(),
+                    "\", \"blas\": \"", kernels::host::blas_info(), "\", \"compiler\": \"",
+                    __VERSION__, "\", \"build\": \"", TESSERA_BUILD_TYPE, "\", \"version\": \"",
+                    TESSERA_VERSION_STRING, "\"");
 }
 
 }  // namespace tessera::benchmarks

@@ -5,7 +5,7 @@
 namespace tessera::benchmarks {
 
 /// Facts that every result is read with, as members of a JSON object: processor, cores, memory,
-/// compiler, build type, version.
+/// kind of device, SIMD target, BLAS, compiler, build type, version.
 std::string machine_facts();
 
 }  // namespace tessera::benchmarks
