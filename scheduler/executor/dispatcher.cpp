@@ -607,20 +607,21 @@ Dispatcher::Evictable Dispatcher::pop_evictable(Account& account) {
   return entry;
 }
 
-// Whether an entry taken from the heap of a place is true. The block counts as not offered there
-// any more.
+// Whether an entry taken from the heap of a place is true, and no other one for the same copy was
+// before it. The block counts as not offered there any more.
 bool Dispatcher::still_evictable(const Evictable& entry, Place place) {
   BlockState* state = table_.find(entry.ref);
   if (state == nullptr || state->status != Status::kPresent || state->next_use != entry.next_use)
     return false;
   if (entry.replica) {
     Replica* replica = find_replica(*state, place.device);
-    if (replica == nullptr) return false;
+    if (replica == nullptr || !replica->offered) return false;
     replica->offered = false;
     return replica->pins == 0 && !replica->arriving;
   }
   if (state->tier != place.tier || (place.tier == Tier::kDevice && state->device != place.device))
     return false;
+  if (!state->offered) return false;
   state->offered = false;
   return state->pins == 0 && !state->moving;
 }
@@ -924,8 +925,9 @@ void Dispatcher::refresh(Account& account, Place place) {
   std::vector<Evictable> stale;
   std::erase_if(account.heap, [&](const Evictable& entry) {
     const BlockState* state = table_.find(entry.ref);
-    if (state == nullptr || !state->stale || !still_evictable(entry, place)) return false;
-    stale.push_back(entry);
+    if (state == nullptr || !state->stale) return false;
+    // One that is pinned comes back when it is let go.
+    if (still_evictable(entry, place)) stale.push_back(entry);
     return true;
   });
   std::make_heap(account.heap.begin(), account.heap.end());
@@ -988,11 +990,8 @@ void Dispatcher::offer(BlockRef ref, BlockState& state) {
 
 void Dispatcher::push_evictable(Account& account, Place place, Evictable entry) {
   if (account.heap.size() >= account.heap_limit) {
-    std::erase_if(account.heap, [&](const Evictable& e) {
-      const bool keep = still_evictable(e, place);
-      if (keep) set_offered(e, place);
-      return !keep;
-    });
+    std::erase_if(account.heap, [&](const Evictable& e) { return !still_evictable(e, place); });
+    for (const Evictable& e : account.heap) set_offered(e, place);
     std::make_heap(account.heap.begin(), account.heap.end());
     account.heap_limit = std::max<std::size_t>(256, 2 * account.heap.size());
   }
