@@ -73,8 +73,8 @@ bool repeats_axis(const AffineRead& read) {
   return false;
 }
 
-void append_cuts(const AxisChunks& chunks, const AxisRead& read, std::int64_t begin, std::int64_t end,
-                 std::vector<std::int64_t>& cuts) {
+void append_cuts(const AxisChunks& chunks, const AxisRead& read, std::int64_t begin,
+                 std::int64_t end, std::vector<std::int64_t>& cuts) {
   while (begin < end) {
     const std::int64_t chunk = chunks.chunk_of(read.offset + read.step * begin);
     begin = read.step > 0 ? (chunks.end(chunk) - read.offset + read.step - 1) / read.step

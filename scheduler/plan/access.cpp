@@ -101,8 +101,8 @@ bool AxisMap::operator==(const AxisMap& other) const noexcept {
          table_->offsets == other.table_->offsets && table_->blocks == other.table_->blocks;
 }
 
-AxisMap blocks_read(const AxisChunks& chunks, const array::AxisRead& read, const AxisChunks& tasks, std::int64_t lo,
-                    std::int64_t hi) {
+AxisMap blocks_read(const AxisChunks& chunks, const array::AxisRead& read, const AxisChunks& tasks,
+                    std::int64_t lo, std::int64_t hi) {
   if (read.offset == 0 && read.step == 1 && chunks == tasks && lo <= 0 && hi >= tasks.extent()) {
     return AxisMap::identity(tasks.count());
   }
@@ -121,7 +121,8 @@ AxisMap blocks_read(const AxisChunks& chunks, const array::AxisRead& read, const
   return AxisMap::ranges(std::move(first), std::move(last), chunks.count());
 }
 
-AxisChunks axis_within_blocks(const AxisChunks& chunks, const array::AxisRead& read, const AxisChunks& tasks) {
+AxisChunks axis_within_blocks(const AxisChunks& chunks, const array::AxisRead& read,
+                              const AxisChunks& tasks) {
   std::vector<std::int64_t> ends;
   for (std::int64_t c = 0; c < tasks.count(); ++c) {
     array::append_cuts(chunks, read, tasks.begin(c), tasks.end(c), ends);

@@ -107,11 +107,12 @@ inline std::int64_t triangle_index(std::int64_t i, std::int64_t j) noexcept {
 /// The pair (i, j) of a number.
 std::pair<std::int64_t, std::int64_t> triangle_pair(std::int64_t index) noexcept;
 
-/// The blocks of `chunks` that the elements of each block of `tasks` fall into, through `read`; elements
-/// outside [lo, hi) of the task axis are left out.
-AxisMap blocks_read(const AxisChunks& chunks, const array::AxisRead& read, const AxisChunks& tasks, std::int64_t lo,
-                    std::int64_t hi);
+/// The blocks of `chunks` that the elements of each block of `tasks` fall into, through `read`;
+/// elements outside [lo, hi) of the task axis are left out.
+AxisMap blocks_read(const AxisChunks& chunks, const array::AxisRead& read, const AxisChunks& tasks,
+                    std::int64_t lo, std::int64_t hi);
 /// `tasks` cut further, so that the elements of each block fall into one block of `chunks`.
-AxisChunks axis_within_blocks(const AxisChunks& chunks, const array::AxisRead& read, const AxisChunks& tasks);
+AxisChunks axis_within_blocks(const AxisChunks& chunks, const array::AxisRead& read,
+                              const AxisChunks& tasks);
 
 }  // namespace tessera::scheduler

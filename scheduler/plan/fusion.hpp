@@ -66,8 +66,8 @@ class Fusion {
   std::vector<Group> groups_;
 };
 
-/// The read of input `k` of a broadcasting operation whose output has rank `rank`: trailing axes aligned,
-/// extents of 1 repeated.
+/// The read of an input of a broadcasting operation, given both shapes: trailing axes aligned, extents of 1
+/// repeated.
 array::AffineRead broadcast_read(const Shape& input, const Shape& output);
 
 /// The read by which a node that cuts one array anew, and does nothing else, copies it; null for other nodes.
