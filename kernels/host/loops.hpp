@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "core/scalar_op.hpp"
@@ -24,6 +25,24 @@ Loop find_loop(core::ScalarOp op, DType compute);
 /// Conversion as `astype`: float to integer truncates, out-of-range and NaN give an unspecified value
 /// that is the same on every call; anything to bool is "not equal to zero"; complex to real takes the real part.
 Loop find_cast(DType from, DType to);
+/// Two operations in one loop, second(first(x, y), z): what stands between them takes no memory. The results
+/// are those of two loops.
+enum class PairOp : std::uint8_t {
+  kAdd,
+  kSubtract,
+  kSubtractFrom,  ///< the operand minus what came before
+  kMultiply,
+};
+struct Pair {
+  PairOp first;
+  PairOp second;
+  bool y_uniform;  ///< one value for all elements: y points to it
+  bool z_uniform;
+};
+/// What a pair may be made of: arithmetic of float32 and float64.
+std::optional<PairOp> pair_op(core::ScalarOp op, DType compute) noexcept;
+/// Its args are x, y and z.
+Loop find_pair(const Pair& pair, DType compute);
 /// Draws for elements numbered index[0..n) (contiguous int64), written as `dtype`.
 void fill_random(const RandomSpec& spec, DType dtype, const std::int64_t* index, void* out, std::int64_t n);
 /// The same for elements first, first + 1, ...: faster, same bits.

@@ -1,7 +1,11 @@
 #include "kernels/host/program_steps.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
+#include <optional>
+#include <utility>
 
 #include "core/text.hpp"
 #include "tessera/error.hpp"
@@ -11,6 +15,12 @@ namespace {
 
 // Narrow values would make tiles so long that broadcast registers no longer fit the cache.
 constexpr std::int64_t kMaxTileElements = 4096;
+
+// Of a run: two operands, the result, and as much of the next run as is asked for ahead.
+std::size_t run_bytes() {
+  static const long cache = sysconf(_SC_LEVEL1_DCACHE_SIZE);
+  return std::min(kRegisterBytes / 2, static_cast<std::size_t>(cache > 0 ? cache : 32768) * 3 / 16);
+}
 
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
@@ -121,6 +131,7 @@ class StepCompiler {
       (out_.values[at(v)].hoisted ? out_.hoisted : out_.steps).push_back(step);
       add_sinks(v);
     }
+    join_pairs();
     allow_direct_stores();
     assign_registers();
     return std::move(out_);
@@ -156,6 +167,8 @@ class StepCompiler {
     for (const int v : program_.stores) out_.values[at(v)].random_only = false;
     out_.tile_elements =
         std::min(static_cast<std::int64_t>(kRegisterBytes / widest), kMaxTileElements);
+    out_.run_elements =
+        std::min(static_cast<std::int64_t>(run_bytes() / widest), kMaxTileElements / 2);
   }
 
   void describe_users(int v, std::size_t& widest) {
@@ -228,6 +241,64 @@ class StepCompiler {
       step.args[0] = reduction.index;
       out_.steps.push_back(step);
     }
+  }
+
+  /// Makes one step of an operation and the only one that reads it.
+  void join_pairs() {
+    std::vector<int> reads(at(count()), 0);
+    std::vector<std::size_t> made_by(at(count()), out_.steps.size());
+    for (std::size_t p = 0; p < out_.steps.size(); ++p) {
+      for_each_read(out_.steps[p], [&](int v) { ++reads[at(v)]; });
+      if (out_.steps[p].kind == StepKind::kOp) made_by[at(out_.steps[p].value)] = p;
+    }
+    std::vector<bool> gone(out_.steps.size(), false);
+    for (std::size_t q = 0; q < out_.steps.size(); ++q) {
+      for (const int side : {0, 1}) {
+        Step& second = out_.steps[q];
+        if (!pair_op_of(second)) break;
+        const int between = second.args[at(side)];
+        const std::size_t p = made_by[at(between)];
+        if (p == out_.steps.size() || reads[at(between)] != 1 || !pair_op_of(out_.steps[p]))
+          continue;
+        second = joined(out_.steps[p], second, side);
+        gone[p] = true;
+        --out_.op_count;
+      }
+    }
+    std::size_t kept = 0;
+    for (std::size_t p = 0; p < gone.size(); ++p) {
+      if (!gone[p]) out_.steps[kept++] = out_.steps[p];
+    }
+    out_.steps.resize(kept);
+  }
+
+  /// The operation of a step that is not a pair yet and may become part of one.
+  std::optional<PairOp> pair_op_of(const Step& step) const {
+    if (step.kind != StepKind::kOp || step.arity != 2) return std::nullopt;
+    const Instr& instr = program_.instrs[at(step.value)];
+    return pair_op(instr.op, instr.compute_dtype);
+  }
+
+  Step joined(const Step& first, const Step& second, int side) const {
+    const auto turned = [](PairOp op) {
+      return op == PairOp::kSubtract ? PairOp::kSubtractFrom : op;
+    };
+    Pair pair{*pair_op_of(first), *pair_op_of(second), false, false};
+    int x = first.args[0];
+    int y = first.args[1];
+    if (out_.values[at(x)].hoisted) {
+      std::swap(x, y);
+      pair.first = turned(pair.first);
+    }
+    if (side == 1) pair.second = turned(pair.second);
+    const int z = second.args[at(1 - side)];
+    pair.y_uniform = out_.values[at(y)].hoisted;
+    pair.z_uniform = out_.values[at(z)].hoisted;
+    Step step = second;
+    step.arity = 3;
+    step.args = {x, y, z};
+    step.loop = find_pair(pair, program_.instrs[at(second.value)].compute_dtype);
+    return step;
   }
 
   /// A store may lie where a load lies: nothing may be written before the last load is read.

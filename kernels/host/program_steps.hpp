@@ -47,6 +47,7 @@ struct ProgramSteps {
   int register_count = 0;
   int op_count = 0;                ///< operations of a tile
   std::int64_t tile_elements = 0;  ///< elements that fit a register, for the widest value
+  std::int64_t run_elements = 0;   ///< of a tile that is one run: what is next fits the L1 cache, too
   bool reads_only = true;          ///< nothing but loads, stores and reductions
 };
 

@@ -236,7 +236,7 @@ void TilePlan::choose_tile(const Program& program, const ProgramSteps& steps) {
       vector_axis = last_axis(AxisRole::kSequence);
       break;
   }
-  const std::int64_t run = std::max<std::int64_t>(steps.tile_elements / 2, 64);
+  const std::int64_t run = std::max<std::int64_t>(steps.run_elements, 64);
   const bool in_place = reads_contiguous_rows(program, steps);
   std::int64_t longest = run;
   if (mode == WalkMode::kRuns && in_place) {
