@@ -1,8 +1,11 @@
 #pragma once
 
-#include <array>
+#include <sys/mman.h>
+
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
+#include <new>
 #include <vector>
 
 #include "device/place.hpp"
@@ -65,10 +68,10 @@ class BlockTable {
   /// The name of a block that is alive.
   BlockRef ref(BlockKey key) const noexcept;
   BlockState& at(BlockRef ref) noexcept {
-    return pool_[ref / kPageBlocks]->states[ref % kPageBlocks];
+    return slabs_[ref / kSlabBlocks].get()[ref % kSlabBlocks];
   }
   BlockKey key(BlockRef ref) const noexcept {
-    const Page& page = *pool_[ref / kPageBlocks];
+    const Page& page = pages_[ref / kPageBlocks];
     return {page.slot, page.first + static_cast<std::int64_t>(ref % kPageBlocks)};
   }
   /// Forgets a block; its page goes with the last one.
@@ -82,27 +85,33 @@ class BlockTable {
  private:
   static constexpr std::uint32_t kPageBlocks = 256;
   static constexpr std::uint32_t kNoPage = 0xffffffff;
-  // Blocks that live far apart take a page each, and clearing one costs more than a task.
-  static constexpr std::size_t kSparePages = 1024;
+  // Pages lie in slabs of whole huge pages: readers jump from block to block, and a table of the
+  // usual pages would miss at each step.
+  static constexpr std::uint32_t kSlabBlocks = 1024 * kPageBlocks;
+  static constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
+  static_assert(kSlabBlocks * sizeof(BlockState) % kHugePageBytes == 0);
+  // So many pages are a small plan's, which would wait for a huge page to be cleared.
+  static constexpr std::size_t kSmallPages = 64;
   struct Page {
     SlotIndex slot = -1;
     std::int32_t live = 0;
     std::int64_t first = 0;  // number of its first block
-    std::array<BlockState, kPageBlocks> states;
+  };
+  struct FreeSlab {
+    void operator()(BlockState* slab) const noexcept { std::free(slab); }
   };
   std::uint32_t& page_number(BlockKey key);
+  std::uint32_t new_page();
 
   std::vector<std::vector<std::uint32_t>> numbers_;  // by slot and page of the slot
   std::vector<std::int64_t> counts_;
-  std::vector<std::unique_ptr<Page>> pool_;  // by page number, null when it is not in use
-  std::vector<std::uint32_t> free_;          // page numbers
-  std::vector<std::unique_ptr<Page>> spare_;
+  std::vector<Page> pages_;          // by page number
+  std::vector<std::uint32_t> free_;  // page numbers
+  std::vector<std::unique_ptr<BlockState, FreeSlab>> slabs_;
   std::int64_t live_ = 0;
-  std::int64_t live_pages_ = 0;
 };
 
 inline BlockTable::BlockTable(const Plan& plan) : numbers_(plan.slots.size()) {
-  spare_.reserve(kSparePages);
   for (const Slot& slot : plan.slots) counts_.push_back(slot.size.grid().block_count());
 }
 
@@ -119,47 +128,54 @@ inline BlockState& BlockTable::at(BlockKey key) {
   }
   std::uint32_t& number = page_number(key);
   if (number == kNoPage) {
-    if (free_.empty()) {
-      free_.push_back(static_cast<std::uint32_t>(pool_.size()));
-      pool_.emplace_back();
-      // Room for all, so that giving one back cannot fail.
-      free_.reserve(pool_.capacity());
-    }
-    auto& page = pool_[free_.back()];
-    if (spare_.empty()) {
-      page = std::make_unique<Page>();
-    } else {
-      page = std::move(spare_.back());
-      spare_.pop_back();
-    }
-    number = free_.back();
-    free_.pop_back();
-    page->slot = key.slot;
-    page->first = key.block - key.block % std::int64_t{kPageBlocks};
-    ++live_pages_;
+    number = new_page();
+    pages_[number] = {key.slot, 0, key.block - key.block % std::int64_t{kPageBlocks}};
   }
-  Page& page = *pool_[number];
-  BlockState& state = page.states[static_cast<std::size_t>(key.block) % kPageBlocks];
+  BlockState& state = at(ref(key));
   if (state.status == BlockState::Status::kAbsent) {
     state = BlockState{};
-    ++page.live;
+    ++pages_[number].live;
     ++live_;
   }
   return state;
+}
+
+// A page whose blocks are all absent.
+inline std::uint32_t BlockTable::new_page() {
+  if (!free_.empty()) {
+    const std::uint32_t number = free_.back();
+    free_.pop_back();
+    return number;
+  }
+  const std::size_t number = pages_.size();
+  const std::size_t slab_bytes = kSlabBlocks * sizeof(BlockState);
+  if (number * kPageBlocks == slabs_.size() * kSlabBlocks) {
+    slabs_.emplace_back(static_cast<BlockState*>(std::aligned_alloc(kHugePageBytes, slab_bytes)));
+    if (slabs_.back() == nullptr) {
+      slabs_.pop_back();
+      throw std::bad_alloc();
+    }
+  }
+  pages_.emplace_back();
+  // Room for all, so that giving one back cannot fail.
+  free_.reserve(pages_.capacity());
+  const std::size_t in_slab = number % (kSlabBlocks / kPageBlocks);
+  if (number == kSmallPages || (number > kSmallPages && in_slab == 0))
+    madvise(slabs_.back().get(), slab_bytes, MADV_HUGEPAGE);
+  std::uninitialized_default_construct_n(slabs_.back().get() + in_slab * kPageBlocks, kPageBlocks);
+  return static_cast<std::uint32_t>(number);
 }
 
 inline BlockState* BlockTable::find(BlockKey key) noexcept {
   if (numbers_[static_cast<std::size_t>(key.slot)].empty()) return nullptr;
   const std::uint32_t number = page_number(key);
   if (number == kNoPage) return nullptr;
-  BlockState& state = pool_[number]->states[static_cast<std::size_t>(key.block) % kPageBlocks];
+  BlockState& state = at(ref(key));
   return state.status == BlockState::Status::kAbsent ? nullptr : &state;
 }
 
 inline BlockState* BlockTable::find(BlockRef ref) noexcept {
-  const auto& page = pool_[ref / kPageBlocks];
-  if (!page) return nullptr;
-  BlockState& state = page->states[ref % kPageBlocks];
+  BlockState& state = at(ref);
   return state.status == BlockState::Status::kAbsent ? nullptr : &state;
 }
 
@@ -172,24 +188,16 @@ inline BlockRef BlockTable::ref(BlockKey key) const noexcept {
 
 inline void BlockTable::erase(BlockKey key) noexcept {
   std::uint32_t& number = page_number(key);
-  auto& page = pool_[number];
-  page->states[static_cast<std::size_t>(key.block) % kPageBlocks].status =
-      BlockState::Status::kAbsent;
+  at(ref(key)).status = BlockState::Status::kAbsent;
   --live_;
-  if (--page->live > 0) return;
-  --live_pages_;
-  if (spare_.size() < spare_.capacity()) {
-    spare_.push_back(std::move(page));
-  } else {
-    page.reset();
-  }
+  if (--pages_[number].live > 0) return;
   free_.push_back(number);
   number = kNoPage;
 }
 
 inline std::size_t BlockTable::bytes() const noexcept {
-  std::size_t total = static_cast<std::size_t>(live_pages_) * sizeof(Page) +
-                      pool_.capacity() * (sizeof(void*) + sizeof(std::uint32_t));
+  std::size_t total = pages_.size() * kPageBlocks * sizeof(BlockState) +
+                      pages_.capacity() * (sizeof(Page) + sizeof(std::uint32_t));
   for (const auto& numbers : numbers_) total += numbers.capacity() * sizeof(std::uint32_t);
   return total;
 }
@@ -199,9 +207,8 @@ void BlockTable::for_each(F&& f) {
   for (std::size_t slot = 0; slot < numbers_.size(); ++slot) {
     for (const std::uint32_t number : numbers_[slot]) {
       for (std::size_t i = 0; number != kNoPage && i < kPageBlocks; ++i) {
-        Page& page = *pool_[number];
-        if (page.states[i].status == BlockState::Status::kAbsent) continue;
-        f(BlockKey{page.slot, page.first + static_cast<std::int64_t>(i)}, page.states[i]);
+        const auto block = static_cast<BlockRef>(number * kPageBlocks + i);
+        if (at(block).status != BlockState::Status::kAbsent) f(key(block), at(block));
       }
     }
   }

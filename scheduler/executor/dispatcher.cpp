@@ -15,6 +15,10 @@ namespace {
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 using Status = BlockState::Status;
 constexpr std::size_t kSmallShare = 4096;  // of a budget
+// Squares of blocks that go to one device: larger ones need fewer copies, more of them keep all
+// devices at work.
+constexpr std::int64_t kLargestSquare = 4;
+constexpr std::size_t kSquaresPerDevice = 8;
 constexpr std::size_t kShortList = 64;     // of inputs; longer ones are not kept for reuse
 // Blocks looked past for room when the tiers below are full, by a task that may as well wait.
 constexpr std::size_t kMostPassedOver = 64;
@@ -330,9 +334,14 @@ std::uint64_t Dispatcher::square_of(const Task& task) const {
   const std::vector<std::int64_t>& counts = plan_->nodes[at(task.node)].counts;
   std::int64_t coords[kMaxRank];
   plan_->decode(task.node, task.block, coords);
-  std::uint64_t squares = 1;
-  for (const std::int64_t count : counts) squares *= static_cast<std::uint64_t>((count + 1) / 2);
-  const std::int64_t edge = squares >= 4 * devices_.size() ? 2 : 1;
+  const auto squares = [&](std::int64_t edge) {
+    std::uint64_t product = 1;
+    for (const std::int64_t count : counts)
+      product *= static_cast<std::uint64_t>((count + edge - 1) / edge);
+    return product;
+  };
+  std::int64_t edge = kLargestSquare;
+  while (edge > 1 && squares(edge) < kSquaresPerDevice * devices_.size()) edge /= 2;
   std::uint64_t number = 0;
   for (std::size_t d = 0; d < counts.size(); ++d) {
     number = number * static_cast<std::uint64_t>((counts[d] + edge - 1) / edge) +
@@ -396,6 +405,12 @@ bool Dispatcher::steal(DeviceIndex index) {
   if (from == kNoDevice) return false;
   auto& victim = devices_[from].ready;
   const auto entry = victim.front();
+  // A copy takes about as long as a task or two that would have gone first.
+  std::size_t copies = 0;
+  for_each_input(tasks_[entry.second], [&](BlockRef, const BlockState& state, std::int32_t) {
+    copies += state.tier == Tier::kDevice && state.device != index ? 1 : 0;
+  });
+  if (longest <= 2 + 2 * copies) return false;
   std::pop_heap(victim.begin(), victim.end(), std::greater<>());
   victim.pop_back();
   tasks_[entry.second].device = index;
