@@ -1008,7 +1008,7 @@ void Dispatcher::push_evictable(Account& account, Place place, Evictable entry) 
     std::erase_if(account.heap, [&](const Evictable& e) { return !still_evictable(e, place); });
     for (const Evictable& e : account.heap) set_offered(e, place);
     std::make_heap(account.heap.begin(), account.heap.end());
-    account.heap_limit = std::max<std::size_t>(256, 2 * account.heap.size());
+    account.heap_limit = std::max<std::size_t>(256, 4 * account.heap.size());
   }
   entry.small = block_bytes(entry.ref) < account.budget / kSmallShare;
   account.heap.push_back(entry);
