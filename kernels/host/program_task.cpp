@@ -146,8 +146,8 @@ class ProgramTask : public TaskKernel {
     program_.run({box.shape(), loads, indices, outputs, args.outputs.subspan(stores)}, args.scratch);
   }
 
-  static BoundRead bind_load(const ProgramSpec::Load& load, const TaskBox& box, const TaskArgs& args,
-                             std::byte*& gathered) {
+  BoundRead bind_load(const ProgramSpec::Load& load, const TaskBox& box, const TaskArgs& args,
+                      std::byte*& gathered) const {
     if (load.input < 0) {
       // Existing memory: the whole array is one block with strides of its own.
       BoundRead out;
@@ -165,7 +165,7 @@ class ProgramTask : public TaskKernel {
     }
     const std::span<const Piece> pieces = args.input(static_cast<std::size_t>(load.input));
     if (!load.mirror) {
-      if (pieces.size() > 1 && !within_one(load.from, box)) return gather(load.from, box, pieces, gathered);
+      if (pieces.size() > 1 && gathers()) return gather(load.from, box, pieces, gathered);
       return bind(load.from, box, piece_at(load.from, box, pieces));
     }
     BoundRead out;
@@ -174,17 +174,6 @@ class ProgramTask : public TaskKernel {
     out.strides[0] = below ? 1 : box.extent[1];
     out.strides[1] = below ? box.extent[0] : 1;
     return out;
-  }
-
-  static bool within_one(const ArrayRead& from, const TaskBox& box) {
-    std::vector<std::int64_t> cuts;
-    for (std::size_t d = 0; d < from.read.size() && cuts.empty(); ++d) {
-      if (from.read[d].axis < 0) continue;
-      const auto a = static_cast<std::size_t>(from.read[d].axis);
-      array::append_cuts(from.grid.axis(static_cast<int>(d)), from.read[d], box.begin[a], box.begin[a] + box.extent[a],
-                         cuts);
-    }
-    return cuts.empty();
   }
 
   static BoundRead gather(const ArrayRead& from, const TaskBox& box, std::span<const Piece> pieces,

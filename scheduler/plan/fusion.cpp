@@ -35,6 +35,11 @@ int cost_of(const Node& node) {
   return op->op == core::ScalarOp::kCast || exact ? 1 : kNeverRepeated;
 }
 
+// Whether a program may compute the node's values instead of reading them.
+bool may_be_part(const Node& node) {
+  return is_map(node) || std::holds_alternative<array::View>(node.attributes) || regrid_read(node) != nullptr;
+}
+
 double bytes_of(const array::Output& output) {
   return static_cast<double>(element_count(output.shape)) * static_cast<double>(itemsize(output.dtype));
 }
@@ -123,8 +128,7 @@ bool Fusion::cheap_to_repeat(const Node* node, std::size_t times) const {
   std::vector<const Node*> seen{node};
   for (std::size_t i = 0; i < seen.size(); ++i) {
     const Node& at = *seen[i];
-    const bool passes = is_map(at) || std::holds_alternative<array::View>(at.attributes) || regrid_read(at) != nullptr;
-    if (!passes || std::holds_alternative<array::HostMemory>(at.attributes) || (&at != node && surely_stored_.contains(&at))) {
+    if (!may_be_part(at) || std::holds_alternative<array::HostMemory>(at.attributes) || (&at != node && surely_stored_.contains(&at))) {
       read_bytes += bytes_of(at.outputs[0]);
       continue;
     }
@@ -142,7 +146,7 @@ bool Fusion::cheap_to_repeat(const Node* node, std::size_t times) const {
 void Fusion::find_surely_stored() {
   std::unordered_map<const Node*, int> readers;  // 1: a reduction, 2: something else
   for (const Node* node : order_) {
-    const bool computes = is_map(*node) || std::holds_alternative<array::View>(node->attributes) || regrid_read(*node) != nullptr;
+    const bool computes = may_be_part(*node);
     const bool reduces = std::holds_alternative<array::Reduce>(node->attributes);
     for (const Array& input : node->inputs) {
       const Node* read = input.node().get();
