@@ -85,7 +85,7 @@ std::optional<std::size_t> read_size(const char* path) {
 
 const std::vector<VariableInfo>& environment_variables() {
   static const std::vector<VariableInfo> kTable = {
-      {"TESSERA_DEVICES", "devices to use: host, or host:N for N virtual devices; default host"},
+      {"TESSERA_DEVICES", "devices to use: host, host:N for N virtual devices, or GPUs: cuda:0, cuda:0-3, cuda:*; default host"},
       {"TESSERA_DEVICE_MEMORY", "memory budget of each device, such as 256MiB; default: most of what is free"},
       {"TESSERA_HOST_MEMORY", "budget of the host memory that devices spill to"},
       {"TESSERA_SPILL_DIR", "folder for blocks that fit no memory; default: the system's temporary folder"},
@@ -98,6 +98,7 @@ const std::vector<VariableInfo>& environment_variables() {
       {"TESSERA_FUSE", "on or off: fuse elementwise chains; default on"},
       {"TESSERA_WINDOW", "tasks looked ahead of the first unfinished one; default 4096"},
       {"TESSERA_MODULE_PATH", "folders of the run-time modules (NetCDF), with a \":\" between them"},
+      {"TESSERA_CACHE_DIR", "folder for compiled CUDA kernels; default: tessera in the user's cache folder"},
   };
   return kTable;
 }
@@ -124,6 +125,7 @@ Environment parse_environment(const char* (*get)(const char*)) {
   if (const char* v = get("TESSERA_FUSE")) out.fuse = parse_switch("TESSERA_FUSE", v);
   if (const char* v = get("TESSERA_WINDOW")) out.window = parse_number<std::uint32_t>("TESSERA_WINDOW", v, 1, 1u << 24);
   if (const char* v = get("TESSERA_MODULE_PATH")) out.module_path = parse_folders("TESSERA_MODULE_PATH", v);
+  if (const char* v = get("TESSERA_CACHE_DIR")) out.cache_dir = v;
   return out;
 }
 

@@ -27,6 +27,7 @@ struct Environment {
   bool fuse = true;                               ///< TESSERA_FUSE
   std::uint32_t window = 4096;                    ///< TESSERA_WINDOW, tasks looked ahead
   std::vector<std::string> module_path;           ///< TESSERA_MODULE_PATH, folders of run-time modules
+  std::string cache_dir;                          ///< TESSERA_CACHE_DIR, of compiled kernels; empty: the user's cache
 };
 
 /// The process's variables, read at the first call.

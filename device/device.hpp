@@ -182,11 +182,35 @@ class Event {
   std::exception_ptr failure_;
 };
 
+/// Where work of a device that computes by itself (a GPU) is put, to be done in order. Belongs to one
+/// thread at a time.
+class Queue {
+ public:
+  virtual ~Queue() = default;
+  Queue(const Queue&) = delete;
+  Queue& operator=(const Queue&) = delete;
+
+  /// Copies bytes between memories of any devices and the host, behind what was queued before.
+  /// \throws DeviceError.
+  virtual void copy(std::byte* to, const std::byte* from, std::size_t size_bytes) = 0;
+  /// Returns when everything that was queued is done. \throws DeviceError when some of it failed.
+  virtual void wait() = 0;
+  /// Keeps a buffer until everything queued so far is done.
+  virtual void keep(Buffer buffer) = 0;
+  /// Memory of the queue's device, and host memory that copies go to and from at full speed.
+  virtual MemoryPool& memory() noexcept = 0;
+  virtual MemoryPool& staging() noexcept = 0;
+
+ protected:
+  Queue() = default;
+};
+
 /// A piece of work for a stream. Whoever submits it keeps it alive until done() is called.
 class Work {
  public:
-  /// Does the work, or starts it on the stream's device. What it throws is the event's failure.
-  virtual void run() = 0;
+  /// Does the work, or puts it on the queue of the stream's device; null where the device has none,
+  /// and what run() does is done when it returns. What it throws is the event's failure.
+  virtual void run(Queue* queue) = 0;
   /// The work's event has fired. Nothing of the work is touched afterwards.
   virtual void done(const Event& event) noexcept = 0;
 
@@ -203,10 +227,13 @@ class Stream {
   virtual void submit(Work& work) = 0;
 };
 
-/// One device as a run sees it.
+/// One device as a run sees it. A device without streams has its work done by the session's workers.
 struct Device {
   DeviceId id;
   MemoryPool* pool = nullptr;  ///< its limit is the device's budget
+  Stream* compute = nullptr;
+  Stream* copy_in = nullptr;   ///< of blocks to this device
+  Stream* copy_out = nullptr;  ///< of blocks from this device to the tiers below
 };
 
 }  // namespace tessera::device

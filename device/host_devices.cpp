@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 
 #include "core/text.hpp"
+#include "device/cuda/cuda_system.hpp"
 #include "device/host/host_pool.hpp"
 #include "device/host/host_stream.hpp"
 #include "device/host/spill_store.hpp"
@@ -25,20 +27,16 @@ std::string default_spill_folder() {
 }
 
 HostDevices::HostDevices(const HostDevicesOptions& options) {
-  if (options.count < 1) {
-    throw InvalidArgument(core::text("[session] at least one host device is needed; got ",
-                                     options.count, "; try host or host:4"));
-  }
-  HostAllocator& allocator = options.allocator != nullptr ? *options.allocator : system_allocator();
-  for (int i = 0; i < options.count; ++i) {
-    const DeviceId id{DeviceKind::kHost, i};
-    pools_.push_back(std::make_unique<HostPool>(to_string(id), "TESSERA_DEVICE_MEMORY",
-                                                options.device_budget_bytes, allocator,
-                                                options.fill_freed));
-    devices_.push_back({id, pools_.back().get()});
+  HostAllocator* allocator =
+      options.allocator != nullptr ? options.allocator : &system_allocator();
+  if (options.cuda_devices.empty()) {
+    make_host_pools(options, *allocator);
+  } else {
+    make_cuda_pools(options);
+    allocator = &cuda_->pinned();
   }
   host_tier_ = std::make_unique<HostPool>("the host tier", "TESSERA_HOST_MEMORY",
-                                          options.host_budget_bytes, allocator, options.fill_freed);
+                                          options.host_budget_bytes, *allocator, options.fill_freed);
   const core::FileSystem& files =
       options.file_system != nullptr ? *options.file_system : core::posix_file_system();
   disk_tier_ = std::make_unique<SpillStore>(
@@ -51,9 +49,75 @@ HostDevices::HostDevices(const HostDevicesOptions& options) {
 
 HostDevices::~HostDevices() = default;
 
+void HostDevices::make_host_pools(const HostDevicesOptions& options, HostAllocator& allocator) {
+  if (options.count < 1) {
+    throw InvalidArgument(core::text("[session] at least one host device is needed; got ",
+                                     options.count, "; try host or host:4"));
+  }
+  for (int i = 0; i < options.count; ++i) {
+    const DeviceId id{DeviceKind::kHost, i};
+    pools_.push_back(std::make_unique<HostPool>(to_string(id), "TESSERA_DEVICE_MEMORY",
+                                                options.device_budget_bytes, allocator,
+                                                options.fill_freed));
+    devices_.push_back({id, pools_.back().get()});
+  }
+}
+
+void HostDevices::make_cuda_pools(const HostDevicesOptions& options) {
+  cuda::CudaSystemOptions cuda;
+  cuda.devices = options.cuda_devices;
+  cuda.device_budget_bytes = options.device_budget_bytes;
+  cuda.staging_budget_bytes = options.staging_budget_bytes;
+  cuda_ = std::make_unique<cuda::CudaSystem>(*options.cuda, cuda);
+  devices_ = cuda_->devices();
+}
+
+std::string HostDevices::model(std::size_t device) const {
+  if (cuda_ == nullptr) return {};
+  return core::text(cuda_->info(device).name, ", ", cuda_->architecture(device), ", ",
+                    cuda_->info(device).multiprocessors, " multiprocessors");
+}
+
+void HostDevices::with_queue(std::size_t device, const std::function<void(Queue*)>& work) const {
+  if (cuda_ == nullptr) return work(nullptr);
+  cuda::BorrowedQueue queue(*cuda_, device);
+  work(&*queue);
+  queue->wait();
+}
+
+std::optional<std::size_t> HostDevices::device_of(const Buffer& buffer) const noexcept {
+  for (std::size_t d = 0; d < devices_.size(); ++d) {
+    if (devices_[d].pool == buffer.pool()) return d;
+  }
+  return std::nullopt;
+}
+
+void HostDevices::copy_to_host(const Buffer& from, std::byte* out) const {
+  if (from.size_bytes() == 0) return;
+  const std::optional<std::size_t> device = device_of(from);
+  if (cuda_ == nullptr || !device) {
+    std::memcpy(out, from.data(), from.size_bytes());
+  } else {
+    cuda::BorrowedQueue queue(*cuda_, *device);
+    queue->copy(out, from.data(), from.size_bytes());
+    queue->wait();
+  }
+}
+
+const TesseraCudaApi* find_cuda(std::string& problem) {
+  return cuda::CudaSystem::find_api(problem);
+}
+
+int cuda_device_count(const TesseraCudaApi& api) {
+  int count = 0;
+  cuda::check(api, TESSERA_CUDA_RUNTIME, api.device_count(&count), "device_count");
+  return count;
+}
+
 std::size_t HostDevices::bytes_in_use() const {
   std::size_t total = host_tier_->bytes_in_use() + disk_tier_->bytes_in_use();
-  for (const auto& pool : pools_) total += pool->bytes_in_use();
+  for (const Device& device : devices_) total += device.pool->bytes_in_use();
+  if (cuda_ != nullptr) total += cuda_->staging().bytes_in_use();
   return total;
 }
 

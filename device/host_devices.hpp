@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,11 +11,17 @@
 #include "device/device.hpp"
 #include "device/worker_pool.hpp"
 
-// The host devices of one session: any number of virtual devices, each with a pool under its own
-// budget, that share the machine's cores; a host tier and a disk tier below them; the threads that
-// compute and those that move blocks to and from disk.
+// The devices of one session, all of one kind: any number of virtual host devices, each with a pool under
+// its own budget, that share the machine's cores; or CUDA devices with streams of their own. A host tier
+// and a disk tier below them; the threads that compute and those that move blocks to and from disk.
+
+struct TesseraCudaApi;
 
 namespace tessera::device {
+
+namespace cuda {
+class CudaSystem;
+}
 
 /// Where pools take memory from and return it to: the seam at which tests make the n-th allocation
 /// fail. Thread safe.
@@ -33,10 +41,13 @@ HostAllocator& system_allocator();
 std::string default_spill_folder();
 
 struct HostDevicesOptions {
-  int count = 1;                        ///< virtual devices
-  std::size_t device_budget_bytes = 0;  ///< of each device
+  int count = 1;                        ///< virtual host devices, where `cuda_devices` is empty
+  std::vector<int> cuda_devices;        ///< CUDA's numbers of the session's devices
+  const TesseraCudaApi* cuda = nullptr;  ///< CUDA's functions; must be set where `cuda_devices` is not empty
+  std::size_t device_budget_bytes = 0;  ///< of each device; 0 on CUDA: its free memory less a margin
   std::size_t host_budget_bytes = 0;    ///< of the host tier, into which devices spill first
   std::size_t disk_budget_bytes = 0;    ///< of the disk tier, 0: never spills to disk
+  std::size_t staging_budget_bytes = std::size_t{1} << 30;  ///< pinned memory for copies to and from CUDA devices
   int workers = 0;                      ///< threads that compute, 0: one for each core
   std::string spill_folder;             ///< empty: default_spill_folder()
   const core::FileSystem* file_system = nullptr;  ///< null: the real one
@@ -44,9 +55,15 @@ struct HostDevicesOptions {
   bool fill_freed = false;  ///< overwrites freed memory with 0xCD, so that stale reads show
 };
 
+/// The CUDA module's functions where a driver and devices are there; else null and why.
+const TesseraCudaApi* find_cuda(std::string& problem);
+/// \throws DeviceError.
+int cuda_device_count(const TesseraCudaApi& api);
+
 class HostDevices {
  public:
-  /// \throws InvalidArgument for a device count below 1; Error when a thread is refused.
+  /// \throws InvalidArgument for a device count below 1 or a CUDA device that is not there; DeviceError
+  /// when one does not start; Error when a thread is refused.
   explicit HostDevices(const HostDevicesOptions& options);
   ~HostDevices();
 
@@ -63,8 +80,21 @@ class HostDevices {
   int workers() const noexcept { return helpers_->threads() + 1; }
   /// Bytes in use in all tiers together: 0 at rest, but for blocks that are kept.
   std::size_t bytes_in_use() const;
+  /// The CUDA devices; null for host devices.
+  cuda::CudaSystem* cuda() const noexcept { return cuda_.get(); }
+  /// "NVIDIA H200, sm_90, 132 multiprocessors"; empty for host devices.
+  std::string model(std::size_t device) const;
+  /// Does `work` with a queue of its own for the device, null on host devices, and waits for what it put there.
+  void with_queue(std::size_t device, const std::function<void(Queue*)>& work) const;
+  /// Whose memory a buffer is; nothing for the host tier's.
+  std::optional<std::size_t> device_of(const Buffer& buffer) const noexcept;
+  /// Copies a block out of any tier but the disk.
+  void copy_to_host(const Buffer& from, std::byte* out) const;
 
  private:
+  void make_host_pools(const HostDevicesOptions& options, HostAllocator& allocator);
+  void make_cuda_pools(const HostDevicesOptions& options);
+  std::unique_ptr<cuda::CudaSystem> cuda_;  // first: pools and tiers are its memory
   std::vector<std::unique_ptr<MemoryPool>> pools_;
   std::vector<Device> devices_;
   std::unique_ptr<MemoryPool> host_tier_;

@@ -5,6 +5,10 @@
 
 #include "kernels/task_kernel.hpp"
 
+namespace tessera::device::cuda {
+class CudaSystem;
+}
+
 // Turns task descriptions into kernels of one device kind. The list of families is explicit, in the
 // registry's source file: no static initialisers.
 
@@ -21,5 +25,9 @@ class Registry {
 
 /// Kernels that run on the cores of this machine.
 const Registry& host_registry();
+
+/// Kernels for the CUDA devices of `system`, which outlives the registry and its kernels. Families that have none
+/// run `host`'s on this machine's cores, between copies.
+std::unique_ptr<Registry> make_cuda_registry(device::cuda::CudaSystem& system, const Registry& host = host_registry());
 
 }  // namespace tessera::kernels

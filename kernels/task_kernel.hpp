@@ -6,6 +6,7 @@
 #include <span>
 #include <stop_token>
 
+#include "device/device.hpp"
 #include "kernels/task_spec.hpp"
 
 namespace tessera::kernels {
@@ -27,6 +28,9 @@ struct TaskArgs {
   bool chained = false;                            ///< the chain's output holds what the predecessor left there
   int workers = 1;                                 ///< threads a wide kernel may use
   std::stop_token stop;
+  device::Queue* queue = nullptr;                  ///< of a device that computes by itself; null on host devices
+  std::span<const BlockSize* const> input_sizes;   ///< of each input's array
+  std::span<const BlockSize* const> output_sizes;
 
   std::span<const Piece> input(std::size_t k) const {
     return pieces.subspan(piece_offsets[k], piece_offsets[k + 1] - piece_offsets[k]);
@@ -37,9 +41,12 @@ struct TaskArgs {
 class TaskKernel {
  public:
   virtual ~TaskKernel() = default;
-  /// Computes one task. On a host device it returns when the work is done.
+  /// Computes one task. On a host device it returns when the work is done, on others when it is queued.
   /// \throws Error when the work cannot be done (a callable that throws, LAPACK's failure, a bad file).
   virtual void run(const TaskArgs& args) const = 0;
+  /// Whether the calling thread has work of its own to do or to wait for, so that a worker should run it rather
+  /// than the thread that feeds a device's stream.
+  virtual bool occupies_thread() const noexcept { return false; }
 };
 
 }  // namespace tessera::kernels

@@ -7,6 +7,8 @@
 #include "kernels/registry.hpp"
 #include "tessera/session.hpp"
 
+struct TesseraCudaApi;
+
 namespace tessera::scheduler {
 
 /// What a session reaches the machine through. Tests put in what fails at its n-th call, or a clock
@@ -17,6 +19,7 @@ struct Seams {
   const core::Clock* clock = &core::machine_clock();
   comm::Transport* transport = &comm::local_transport();
   const kernels::Registry* kernels = &kernels::host_registry();
+  const TesseraCudaApi* cuda = nullptr;  ///< null: the CUDA module's, loaded when a session asks for one
 
   /// A session over these. \throws as Session's constructor.
   Session open(const SessionOptions& options) const;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 #include <mutex>
+#include <numeric>
 #include <ostream>
 
 #include "array/node.hpp"
@@ -31,6 +32,7 @@ using scheduler::Seams;
 constexpr double kDeviceShare = 0.65;
 constexpr double kHostShare = 0.10;
 constexpr double kDiskShare = 0.50;
+constexpr double kStagingShare = 0.10;  // pinned memory for copies to and from GPUs
 
 std::size_t share(double part, std::size_t bytes) { return static_cast<std::size_t>(part * static_cast<double>(bytes)); }
 
@@ -67,18 +69,38 @@ int worker_count(const SessionOptions& options, const core::Environment& env) {
   return options.workers > 0 ? options.workers : env.workers.value_or(core::available_cores());
 }
 
+// The GPUs that were asked for. Where there are none to be used, that is said and the host computes.
+void choose_devices(const std::string& text, const Seams& seams, device::HostDevicesOptions& out) {
+  const std::vector<device::DeviceId> ids = device::parse_devices(text);
+  out.count = static_cast<int>(ids.size());
+  if (ids.front().kind != device::DeviceKind::kCuda) return;
+  out.count = 1;
+  std::string problem;
+  out.cuda = seams.cuda != nullptr ? seams.cuda : device::find_cuda(problem);
+  if (out.cuda == nullptr) {
+    core::log(core::LogLevel::kWarning, core::text("no CUDA devices (", problem, "): the host computes instead of ", text));
+    return;
+  }
+  for (const device::DeviceId& id : ids) out.cuda_devices.push_back(id.number);
+  if (ids.front().number != device::kAllDevices) return;
+  out.cuda_devices.resize(static_cast<std::size_t>(device::cuda_device_count(*out.cuda)));
+  std::iota(out.cuda_devices.begin(), out.cuda_devices.end(), 0);
+}
+
 device::HostDevicesOptions device_options(const SessionOptions& options, const Seams& seams) {
   const core::Environment& env = core::environment();
-  const std::vector<device::DeviceId> ids = device::parse_devices(options.devices.empty() ? env.devices : options.devices);
   if (options.device_memory_bytes == std::size_t{0}) {
     throw InvalidArgument("[session] a device needs memory; got SessionOptions::device_memory_bytes of 0; try 256 MiB");
   }
   const std::size_t free = core::available_memory_bytes();
   device::HostDevicesOptions out;
-  out.count = static_cast<int>(ids.size());
-  out.device_budget_bytes = options.device_memory_bytes.value_or(
-      env.device_memory.value_or(share(kDeviceShare, free) / static_cast<std::size_t>(std::max(1, out.count))));
-  out.host_budget_bytes = options.host_memory_bytes.value_or(env.host_memory.value_or(share(kHostShare, free)));
+  choose_devices(options.devices.empty() ? env.devices : options.devices, seams, out);
+  const bool cuda = !out.cuda_devices.empty();
+  // A GPU's budget is the memory that is free on it, and what it spills to is all of the host's that is to spare.
+  const std::size_t device_default = cuda ? 0 : share(kDeviceShare, free) / static_cast<std::size_t>(std::max(1, out.count));
+  out.device_budget_bytes = options.device_memory_bytes.value_or(env.device_memory.value_or(device_default));
+  out.host_budget_bytes = options.host_memory_bytes.value_or(env.host_memory.value_or(share(cuda ? kDeviceShare : kHostShare, free)));
+  out.staging_budget_bytes = share(kStagingShare, free);
   out.workers = worker_count(options, env);
   out.file_system = seams.files;
   out.allocator = seams.allocator;
@@ -144,6 +166,7 @@ struct Session::Impl {
   Impl(const SessionOptions& o, const Seams& s, const device::HostDevicesOptions& machine)
       : options(o), seams(s), devices(std::make_shared<device::HostDevices>(machine)), spill_folder(machine.spill_folder) {
     const core::Environment& env = core::environment();
+    if (devices->cuda() != nullptr) cuda_registry = kernels::make_cuda_registry(*devices->cuda(), *seams.kernels);
     fuse = o.fuse.value_or(env.fuse);
     window = env.window;
     if (!env.trace.empty()) {
@@ -214,7 +237,7 @@ struct Session::Impl {
     for (const device::Device& device : devices->devices()) {
       lower.budget_bytes = std::min(lower.budget_bytes, device.pool->limit_bytes());
     }
-    lower.registry = seams.kernels;
+    lower.registry = &registry();
     if (with_bystanders) {
       for (const std::shared_ptr<ResidentArray>& array : living()) {
         lower.bystanders.push_back({array, array->size(), array->label(), array->origin()});
@@ -222,6 +245,8 @@ struct Session::Impl {
     }
     return scheduler::lower(goals, lower);
   }
+
+  const kernels::Registry& registry() const { return cuda_registry != nullptr ? *cuda_registry : *seams.kernels; }
 
   std::vector<std::shared_ptr<ResidentArray>> living() const {
     std::vector<std::shared_ptr<ResidentArray>> out;
@@ -242,7 +267,7 @@ struct Session::Impl {
     const scheduler::TaskOrder order(lowered.plan);
     scheduler::HostRunOptions host;
     host.devices = devices;
-    host.registry = seams.kernels;
+    host.registry = &registry();
     host.clock = seams.clock;
     host.transport = seams.transport;
     for (const auto& [blocks, slot] : lowered.residents) {
@@ -266,6 +291,7 @@ struct Session::Impl {
   SessionOptions options;
   const Seams seams;
   std::shared_ptr<device::HostDevices> devices;
+  std::unique_ptr<kernels::Registry> cuda_registry;  // of CUDA devices; null on the host
   std::string spill_folder;
   bool fuse = true;
   std::uint32_t window = 4096;
@@ -398,8 +424,11 @@ std::size_t Session::resident_bytes() const {
 std::string Session::describe() const {
   const device::HostDevices& devices = *impl().devices;
   std::string out;
-  for (const device::Device& device : devices.devices()) {
-    out += core::text(device::to_string(device.id), ": ", format_bytes(device.pool->limit_bytes()), "\n");
+  for (std::size_t d = 0; d < devices.devices().size(); ++d) {
+    const device::Device& device = devices.devices()[d];
+    out += core::text(device::to_string(device.id), ": ", format_bytes(device.pool->limit_bytes()));
+    if (const std::string model = devices.model(d); !model.empty()) out += core::text(" (", model, ")");
+    out += "\n";
   }
   return out + core::text("host tier: ", format_bytes(devices.host_tier().limit_bytes()), "\ndisk tier: ",
                           format_bytes(devices.disk_tier().limit_bytes()), " in ", impl().spill_folder, "\nworkers: ",

@@ -1,6 +1,7 @@
 # Sourced by the other scripts: sets `root`, `jobs` and the compiler cache, installs what
 # scripts/packages.txt names and this machine lacks, and says which devices the build is for. Says
-# nothing about what is already there.
+# nothing about what is already there. With TESSERA_REQUIRE_CUDA_TOOLKIT=1 in the environment, a missing
+# CUDA toolkit is an error, and not a build without the CUDA module.
 # shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -10,6 +11,11 @@ stop() {
   say "$*"
   exit 1
 }
+
+# Read here and no further: programs warn of TESSERA_ variables that they do not know.
+require_cuda=${TESSERA_REQUIRE_CUDA_TOOLKIT:-0}
+unset TESSERA_REQUIRE_CUDA_TOOLKIT
+case $require_cuda in 0 | 1) ;; *) stop "TESSERA_REQUIRE_CUDA_TOOLKIT is 0 or 1; got $require_cuda" ;; esac
 
 # A compile job takes up to 2 GiB.
 jobs=$(nproc)
@@ -90,22 +96,29 @@ check_versions() {
 
 # One line on what the build runs on.
 describe_devices() {
-  local nvcc toolkit gpu
+  local nvcc version module gpu
   nvcc=$(command -v nvcc || { [ -x /usr/local/cuda/bin/nvcc ] && echo /usr/local/cuda/bin/nvcc; } || true)
-  toolkit="no CUDA toolkit"
-  [ -z "$nvcc" ] || toolkit="CUDA toolkit $("$nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')"
+  version=$([ -z "$nvcc" ] || "$nvcc" --version 2>/dev/null | sed -n 's/.*release \([0-9.]*\).*/\1/p' || true)
+  if [ -z "$version" ]; then
+    module="without the CUDA module (no CUDA toolkit)"
+  elif [ "${version%%.*}" -lt 13 ]; then
+    module="without the CUDA module (its toolkit is $version; 13.0 or newer is needed)"
+  else
+    module="with the CUDA module (toolkit $version)"
+  fi
   gpu="no GPU"
   if command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then
     gpu="$(nvidia-smi -L | grep -c '^GPU') GPU(s)"
   fi
-  say "host build on $(nproc) cores ($toolkit, $gpu); CUDA backend: not in this build"
+  say "build on $(nproc) cores, $gpu, $module"
 }
 
 # configure <preset>: quiet unless it fails.
 configure() {
-  local log
+  local log cuda=()
+  [ "$require_cuda" -eq 0 ] || cuda=(-DTESSERA_CUDA=ON)
   log=$(mktemp)
-  if ! (cd "$root" && cmake --preset "$1") >"$log" 2>&1; then
+  if ! (cd "$root" && cmake --preset "$1" "${cuda[@]}") >"$log" 2>&1; then
     cat "$log" >&2
     rm -f "$log"
     stop "cmake --preset $1 failed"

@@ -19,6 +19,10 @@ void LocalTransport::copy(const Transfer& transfer) {
                                to_string(transfer.from), " to ", to_string(transfer.to),
                                "; try a transport that reaches both"));
   }
+  if (transfer.queue != nullptr) {
+    transfer.queue->copy(transfer.target, transfer.source, transfer.size_bytes);
+    return;
+  }
   if (transfer.size_bytes > 0) std::memcpy(transfer.target, transfer.source, transfer.size_bytes);
 }
 

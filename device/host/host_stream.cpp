@@ -43,7 +43,7 @@ void HostStream::loop() {
     lock.unlock();
     Event event;
     try {
-      work->run();
+      work->run(nullptr);
     } catch (...) {
       event = Event(std::current_exception());
     }

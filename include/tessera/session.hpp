@@ -16,8 +16,10 @@ namespace tessera {
 
 /// Where and within which limits computations run. Fields left alone are read from the TESSERA_* variables.
 struct SessionOptions {
-  std::string devices = {};                          ///< "host", or "host:4" for four virtual devices
-  std::optional<std::size_t> device_memory_bytes = std::nullopt;  ///< budget of each device
+  /// "host", or "host:4" for four virtual devices; "cuda:0", "cuda:0-3", "cuda:*" for GPUs. Without a usable GPU
+  /// a warning says why, and the host computes.
+  std::string devices = {};
+  std::optional<std::size_t> device_memory_bytes = std::nullopt;  ///< budget of each device; a GPU's default: its free memory, less a margin
   std::optional<std::size_t> host_memory_bytes = std::nullopt;    ///< budget of the host memory that devices spill to
   std::optional<std::size_t> disk_memory_bytes = std::nullopt;    ///< budget of the disk tier; 0: no disk
   std::string spill_dir = {};                        ///< an existing folder that takes files

@@ -2,8 +2,13 @@
 
 #include <cblas.h>
 
+#include "kernels/host/blas_core.hpp"
+
 namespace tessera::kernels::host {
 namespace {
+
+// While the library is loaded, when nobody multiplies yet.
+[[maybe_unused]] const bool kCoreChosen = choose_blas_core();
 
 // A wide call holds the entry while it waits for the calls under way; a reader-preferring lock
 // alone would let a stream of small products starve it.

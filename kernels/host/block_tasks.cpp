@@ -13,7 +13,7 @@
 #include "kernels/host/selection_tasks.hpp"
 #include "kernels/host/sort_host.hpp"
 #include "kernels/host/take_host.hpp"
-#include "kernels/host/task_geometry.hpp"
+#include "kernels/task_geometry.hpp"
 #include "tessera/error.hpp"
 
 namespace tessera::kernels::host {

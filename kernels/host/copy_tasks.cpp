@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "kernels/host/copy_host.hpp"
-#include "kernels/host/task_geometry.hpp"
+#include "kernels/host/piece_copy.hpp"
 #include "kernels/host/tasks.hpp"
 
 namespace tessera::kernels::host {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/host/task_geometry.hpp"
+#include "kernels/task_geometry.hpp"
 #include "tessera/blocks.hpp"
 
 namespace tessera::kernels::host {

@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "kernels/host/gemm_openblas.hpp"
-#include "kernels/host/task_geometry.hpp"
 #include "kernels/host/tasks.hpp"
+#include "kernels/task_geometry.hpp"
 
 namespace tessera::kernels::host {
 

@@ -2,53 +2,13 @@
 #include <array>
 #include <vector>
 
+#include "kernels/host/piece_copy.hpp"
 #include "kernels/host/program_host.hpp"
-#include "kernels/host/task_geometry.hpp"
 #include "kernels/host/tasks.hpp"
 
 namespace tessera::kernels::host {
 
 namespace {
-
-// Whether some block of a task reads several blocks of the array.
-bool spans_blocks(const ArrayRead& from, const ChunkGrid& tasks) {
-  std::vector<std::int64_t> cuts;
-  for (int d = 0; d < from.grid.rank(); ++d) {
-    const array::AxisRead& read = from.read[static_cast<std::size_t>(d)];
-    if (read.axis < 0) continue;
-    if (read.offset == 0 && read.step == 1 && from.grid.axis(d) == tasks.axis(read.axis)) continue;
-    const AxisChunks& axis = tasks.axis(read.axis);
-    for (std::int64_t c = 0; c < axis.count() && cuts.empty(); ++c) {
-      array::append_cuts(from.grid.axis(d), read, axis.begin(c), axis.end(c), cuts);
-    }
-  }
-  return !cuts.empty();
-}
-
-bool follows(const array::AffineRead& read, std::size_t axis) {
-  return std::any_of(read.begin(), read.end(),
-                     [&](const array::AxisRead& r) { return r.axis == static_cast<int>(axis); });
-}
-
-// The dense array that gathers what a task reads: extents of the axes that the read follows, 1 elsewhere.
-TaskBox gathered_box(const ArrayRead& from, const TaskBox& box) {
-  TaskBox out = box;
-  for (std::size_t a = 0; a < static_cast<std::size_t>(box.rank); ++a) {
-    if (!follows(from.read, a)) out.extent[a] = 1;
-  }
-  return out;
-}
-
-std::size_t gathered_bytes(const ArrayRead& from, const TaskBox& box) {
-  return (static_cast<std::size_t>(gathered_box(from, box).elements()) * itemsize(from.dtype) + 255) / 256 * 256;
-}
-
-TaskBox largest_box(const ChunkGrid& grid) {
-  TaskBox box;
-  box.rank = grid.rank();
-  for (int d = 0; d < box.rank; ++d) box.extent[static_cast<std::size_t>(d)] = grid.axis(d).max_size();
-  return box;
-}
 
 class ProgramTask : public TaskKernel {
  public:
@@ -102,12 +62,7 @@ class ProgramTask : public TaskKernel {
   std::vector<std::int64_t> cuts_along(const TaskBox& box, std::size_t axis) const {
     std::vector<std::int64_t> cuts{box.begin[axis], box.begin[axis] + box.extent[axis]};
     for (std::size_t k = 0; k < spans_.size(); ++k) {
-      if (!spans_[k]) continue;
-      const ArrayRead& from = spec_.loads[k].from;
-      for (std::size_t d = 0; d < from.read.size(); ++d) {
-        if (from.read[d].axis != static_cast<int>(axis)) continue;
-        array::append_cuts(from.grid.axis(static_cast<int>(d)), from.read[d], cuts[0], cuts[1], cuts);
-      }
+      if (spans_[k]) append_task_cuts(spec_.loads[k].from, box, axis, cuts);
     }
     std::sort(cuts.begin(), cuts.end());
     cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
@@ -180,10 +135,7 @@ class ProgramTask : public TaskKernel {
                           std::byte*& gathered) {
     const TaskBox region = gathered_box(from, box);
     BoundRead out;
-    dense_strides(region.shape(), out.strides.data());
-    for (std::size_t a = 0; a < static_cast<std::size_t>(box.rank); ++a) {
-      if (!follows(from.read, a)) out.strides[a] = 0;
-    }
+    out.strides = gathered_strides(from, box);
     for (const Piece& piece : pieces) copy_piece(from, region, piece, gathered, out.strides);
     out.data = gathered;
     gathered += gathered_bytes(from, box);

@@ -6,8 +6,8 @@
 #include "kernels/host/loops.hpp"
 #include "kernels/host/program_host.hpp"
 #include "kernels/host/scan_host.hpp"
-#include "kernels/host/task_geometry.hpp"
 #include "kernels/host/tasks.hpp"
+#include "kernels/task_geometry.hpp"
 
 namespace tessera::kernels::host {
 

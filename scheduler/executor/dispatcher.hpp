@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -220,8 +221,20 @@ class Dispatcher {
     bool replica;
   };
   void check_fit() const;
+  /// Calls f(ref, state, number of the node's input) for every block that the task reads.
   template <typename F>
-  void for_each_input(const Task& task, F&& f);
+  void for_each_input(const Task& task, F&& f) {
+    if (task.input_count != kManyInputs) {
+      for (std::size_t i = 0; i < task.input_count; ++i) {
+        const bool chain = task.chained && i + 1u == task.input_count;
+        f(task.inputs[i], table_.at(task.inputs[i]),
+          chain ? -1 : std::int32_t{task.input_numbers[i]});
+      }
+      return;
+    }
+    for (const TaskInput& input : lists_[task.inputs[0]])
+      f(input.ref, table_.at(input.ref), input.number);
+  }
   void add_input(Task& task, TaskInput input);
   void fill_window();
   void set_up(const TaskOrder::Cursor::Item& item, const std::int64_t* coords);
@@ -265,11 +278,19 @@ class Dispatcher {
   void promote_replica(BlockRef ref, BlockState& state);
   void mark(DeviceIndex device);
   void mark_first();
-  void take(Account& account, std::size_t bytes, std::size_t& peak);
+  void take(Account& account, std::size_t bytes, std::size_t& peak) {
+    account.used += bytes;
+    peak = std::max(peak, account.used);
+  }
   BufferId new_buffer();
   void give_back(BufferId buffer, Place place, std::size_t bytes);
-  Account& account(Place place);
-  std::size_t block_bytes(BlockKey key) const;
+  Account& account(Place place) {
+    if (place.tier == Tier::kDevice) return devices_[place.device];
+    return place.tier == Tier::kHost ? host_ : disk_;
+  }
+  std::size_t block_bytes(BlockKey key) const {
+    return plan_->slots[static_cast<std::size_t>(key.slot)].size.bytes(key.block);
+  }
   std::size_t block_bytes(BlockRef ref) const { return block_bytes(table_.key(ref)); }
   std::uint64_t sequence(TaskId id) const noexcept;
 

@@ -15,8 +15,9 @@ namespace {
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // Tasks admitted at once: three for each worker, so that copies of the next ones arrive while the
-// first run and a disk stream that is done finds another one waiting; more where tasks are so small
-// that reporting them one by one would cost more than they do.
+// first run and a disk stream that is done finds another one waiting, or some for a device with a
+// stream, which is to have work while what has ended is reported; more where tasks are so small that
+// reporting them one by one would cost more than they do.
 std::uint32_t slots_for(const Plan& plan, const device::HostDevices& devices) {
   constexpr std::size_t kSmallBytes = std::size_t{1} << 20;
   constexpr std::size_t kMost = 128;
@@ -29,7 +30,11 @@ std::uint32_t slots_for(const Plan& plan, const device::HostDevices& devices) {
     largest = std::max(largest, bytes);
   }
   const std::size_t count = devices.devices().size();
-  const std::size_t least = 3 * ((static_cast<std::size_t>(devices.workers()) + count - 1) / count);
+  constexpr std::size_t kOnStream = 12;
+  const std::size_t least =
+      devices.cuda() != nullptr
+          ? kOnStream
+          : 3 * ((static_cast<std::size_t>(devices.workers()) + count - 1) / count);
   return static_cast<std::uint32_t>(
       std::clamp(kSmallBytes / largest, least, std::max(least, kMost)));
 }
@@ -72,7 +77,7 @@ HostRunResult run_on_host(const TaskOrder& order, const HostRunOptions& options)
   return HostRun(order, options).run();
 }
 
-void WorkItem::run() { owner->perform(*this, thread); }
+void WorkItem::run(device::Queue* queue) { owner->perform(*this, thread, queue); }
 
 void WorkItem::done(const device::Event& event) noexcept {
   if (event.failure()) owner->settle(*this, event.failure());
@@ -95,6 +100,8 @@ HostRun::HostRun(const TaskOrder& order, const HostRunOptions& options)
     NodeKernel prepared;
     if (node.task_count > 0) {
       if (node.spec) prepared.kernel = options_.registry->prepare(*node.spec);
+      prepared.on_workers = devices_.cuda() == nullptr || !prepared.kernel || prepared.kernel->occupies_thread();
+      for (const PlanInput& input : node.inputs) prepared.inputs.push_back(&plan_->slots[at(input.slot)].size);
       for (SlotIndex slot : node.outputs) prepared.outputs.push_back(&plan_->slots[at(slot)].size);
     }
     kernels_.push_back(std::move(prepared));
@@ -122,6 +129,13 @@ void HostRun::name_trace_rows() {
     options_.trace->name_thread(w, core::text("worker ", w));
   for (std::size_t s = 0; s < devices_.disk_streams().size(); ++s)
     options_.trace->name_thread(devices_.workers() + static_cast<int>(s), core::text("disk ", s));
+  for (std::size_t d = 0; d < devices_.devices().size() && devices_.cuda() != nullptr; ++d) {
+    const std::string name = device::to_string(devices_.devices()[d].id);
+    const auto index = static_cast<DeviceIndex>(d);
+    options_.trace->name_thread(stream_row(index, StreamUse::kCompute), name + " compute");
+    options_.trace->name_thread(stream_row(index, StreamUse::kCopyIn), name + " copy in");
+    options_.trace->name_thread(stream_row(index, StreamUse::kCopyOut), name + " copy out");
+  }
 }
 
 void HostRun::check_residents() const {
@@ -206,7 +220,7 @@ HostRunResult HostRun::hand_over() {
 // Items
 // -------------------------------------------------------------------------------------------------
 
-void HostRun::perform(WorkItem& item, int thread) {
+void HostRun::perform(WorkItem& item, int thread, device::Queue* queue) {
   if (stopped()) {
     skipped_.store(true, std::memory_order_relaxed);
     settle(item, nullptr);
@@ -214,14 +228,26 @@ void HostRun::perform(WorkItem& item, int thread) {
   }
   const Clock::time_point begin = options_.trace != nullptr ? clock_.now() : Clock::time_point{};
   if (item.is_move) {
-    run_move(item);
+    run_move(item, queue);
   } else {
-    run_task(item);
+    run_task(item, queue);
   }
-  if (options_.trace != nullptr) trace_item(item, thread, begin);
+  // What a stream does has only begun.
+  item.begin = begin;
+  if (options_.trace != nullptr && queue == nullptr) trace_item(item, thread, begin);
 }
 
-void HostRun::run_task(WorkItem& item) {
+void HostRun::run_task(WorkItem& item, device::Queue* queue) {
+  // Outlives a worker's queue, on which a kernel may wait as often as it likes.
+  device::Buffer scratch;
+  if (queue != nullptr || devices_.cuda() == nullptr || !kernels_[at(item.node)].kernel) {
+    compute(item, queue, scratch);
+  } else {
+    devices_.with_queue(item.device, [&](device::Queue* own) { compute(item, own, scratch); });
+  }
+}
+
+void HostRun::compute(WorkItem& item, device::Queue* queue, device::Buffer& scratch) {
   const PlanNode& node = plan_->nodes[at(item.node)];
   const NodeKernel& prepared = kernels_[at(item.node)];
   device::MemoryPool& pool = devices_.pool(item.device);
@@ -233,7 +259,6 @@ void HostRun::run_task(WorkItem& item) {
     item.output_data.push_back(output.memory.data());
   }
   if (!prepared.kernel) return;
-  device::Buffer scratch;
   if (node.scratch_bytes > 0) scratch = pool.allocate(node.scratch_bytes);
   kernels::TaskArgs args;
   args.block = item.block;
@@ -245,24 +270,49 @@ void HostRun::run_task(WorkItem& item) {
   args.chained = item.chained;
   args.workers = node.wide ? devices_.workers() : 1;
   args.stop = options_.stop;
+  args.queue = queue;
+  args.input_sizes = prepared.inputs;
+  args.output_sizes = prepared.outputs;
+  // On a stream it is held until what was queued is done, however the kernel ends.
+  if (item.stream != nullptr && scratch) queue->keep(std::move(scratch));
   const UserCode inside(devices_);
   prepared.kernel->run(args);
 }
 
-void HostRun::run_move(WorkItem& item) {
+void HostRun::run_move(WorkItem& item, device::Queue* queue) {
   const MoveLaunch& move = item.move;
-  if (move.to.tier == Tier::kDisk) {
-    item.to->disk = devices_.disk_tier().write(move.key.slot, move.key.block,
-                                               item.from->memory.data(), move.bytes);
-    return;
-  }
+  if (move.from.tier == Tier::kDisk || move.to.tier == Tier::kDisk) return run_disk_move(item);
   item.to->memory = pool(move.to).allocate(move.bytes);
-  if (move.from.tier == Tier::kDisk) {
-    item.from->disk.read(item.to->memory.data());
-  } else {
-    options_.transport->copy({address(move.from), address(move.to), item.from->memory.data(),
-                              item.to->memory.data(), move.bytes, move.key.slot, move.key.block});
-  }
+  options_.transport->copy({address(move.from), address(move.to), item.from->memory.data(),
+                            item.to->memory.data(), move.bytes, move.key.slot, move.key.block,
+                            queue});
+}
+
+// Files are read and written in the host's memory: blocks of other devices go through some of it.
+void HostRun::run_disk_move(WorkItem& item) {
+  const MoveLaunch& move = item.move;
+  const bool to_disk = move.to.tier == Tier::kDisk;
+  const Place other = to_disk ? move.from : move.to;
+  if (!to_disk) item.to->memory = pool(move.to).allocate(move.bytes);
+  std::byte* memory = (to_disk ? item.from : item.to)->memory.data();
+  const auto transfer = [&](std::byte* data) {
+    if (to_disk) {
+      item.to->disk = devices_.disk_tier().write(move.key.slot, move.key.block, data, move.bytes);
+    } else {
+      item.from->disk.read(data);
+    }
+  };
+  if (devices_.cuda() == nullptr || other.tier == Tier::kHost) return transfer(memory);
+  devices_.with_queue(other.device, [&](device::Queue* queue) {
+    device::Buffer staged = queue->staging().allocate(move.bytes);
+    if (to_disk) {
+      queue->copy(staged.data(), memory, move.bytes);
+      queue->wait();
+    }
+    transfer(staged.data());
+    if (!to_disk) queue->copy(memory, staged.data(), move.bytes);
+    queue->keep(std::move(staged));
+  });
 }
 
 device::MemoryPool& HostRun::pool(Place place) {

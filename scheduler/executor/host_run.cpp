@@ -114,6 +114,13 @@ void HostRun::fail(std::exception_ptr error) {
 }
 
 void HostRun::finish(WorkItem& item) noexcept {
+  if (options_.trace != nullptr && item.stream != nullptr && item.begin != Clock::time_point{}) {
+    try {
+      trace_item(item, item.thread, item.begin);
+    } catch (...) {
+      settle(item, std::current_exception());
+    }
+  }
   std::unique_lock lock(mutex_);
   collect(item);
   if (!reporting_) report(lock);
@@ -149,7 +156,7 @@ void HostRun::report(std::unique_lock<std::mutex>& lock) {
     batch_.swap(finished_items_);
     lock.unlock();
     report_batch();
-    submit_to_disk();
+    submit_to_streams();
     lock.lock();
     if (broken_error_) fail(std::exchange(broken_error_, nullptr));
     if (!broken_) done_tasks_ = dispatcher_.done_tasks();
@@ -191,21 +198,27 @@ void HostRun::report_batch() noexcept {
   batch_.clear();
 }
 
-void HostRun::submit_to_disk() noexcept {
+void HostRun::submit_to_streams() noexcept {
+  for (WorkItem* item : to_devices_) submit(*item, *item->stream);
+  to_devices_.clear();
   const auto& streams = devices_.disk_streams();
   for (WorkItem* item : to_disk_) {
     const auto idle = std::min_element(stream_load_.begin(), stream_load_.end());
     const auto stream = static_cast<std::size_t>(idle - stream_load_.begin());
     ++*idle;
     item->thread = devices_.workers() + static_cast<int>(stream);
-    try {
-      streams[stream]->submit(*item);
-    } catch (...) {
-      settle(*item, std::current_exception());
-      not_queued_.push_back(item);
-    }
+    submit(*item, *streams[stream]);
   }
   to_disk_.clear();
+}
+
+void HostRun::submit(WorkItem& item, device::Stream& stream) noexcept {
+  try {
+    stream.submit(item);
+  } catch (...) {
+    settle(item, std::current_exception());
+    not_queued_.push_back(&item);
+  }
 }
 
 WorkItem& HostRun::new_item() {
@@ -237,6 +250,20 @@ void HostRun::check_owner(NodeIndex node, const std::int64_t* coords) const {
                          "; try the topology of all ranks"));
 }
 
+void HostRun::give_stream(WorkItem& item, DeviceIndex device, StreamUse use) {
+  const device::Device& owner = devices_.devices()[device];
+  item.stream = use == StreamUse::kCompute  ? owner.compute
+                : use == StreamUse::kCopyIn ? owner.copy_in
+                                            : owner.copy_out;
+  item.begin = {};
+  item.thread = stream_row(device, use);
+}
+
+int HostRun::stream_row(DeviceIndex device, StreamUse use) const noexcept {
+  return devices_.workers() + static_cast<int>(devices_.disk_streams().size()) + 3 * device +
+         static_cast<int>(use);
+}
+
 StoredBlock& HostRun::stored(BufferId buffer) {
   while (buffers_.size() <= buffer) buffers_.emplace_back();
   return buffers_[buffer];
@@ -247,6 +274,9 @@ void HostRun::start_task(const TaskLaunch& launch) {
   WorkItem& item = new_item();
   item.is_move = false;
   item.wide = node.wide;
+  item.stream = nullptr;
+  if (!kernels_[static_cast<std::size_t>(launch.node)].on_workers)
+    give_stream(item, launch.device, StreamUse::kCompute);
   item.id = launch.id;
   item.node = launch.node;
   item.block = launch.block;
@@ -271,7 +301,7 @@ void HostRun::start_task(const TaskLaunch& launch) {
   item.outputs.clear();
   for (std::size_t o = 0; o < launch.output_count; ++o)
     item.outputs.push_back(&stored(launch.outputs[o]));
-  started(item, launched_);
+  started(item, item.stream != nullptr ? to_devices_ : launched_);
 }
 
 void HostRun::start_move(const MoveLaunch& move) {
@@ -282,7 +312,15 @@ void HostRun::start_move(const MoveLaunch& move) {
   item.move = move;
   item.from = &stored(move.from_buffer);
   item.to = &stored(move.to_buffer);
-  started(item, touches_disk(move) ? to_disk_ : launched_);
+  if (touches_disk(move)) {
+    item.stream = nullptr;
+    started(item, to_disk_);
+    return;
+  }
+  const bool inward = move.to.tier == Tier::kDevice;
+  const DeviceIndex device = inward ? move.to.device : move.from.device;
+  give_stream(item, device, inward ? StreamUse::kCopyIn : StreamUse::kCopyOut);
+  started(item, item.stream != nullptr ? to_devices_ : launched_);
 }
 
 void HostRun::release(BufferId buffer, Place, std::size_t) { stored(buffer) = StoredBlock{}; }

@@ -11,7 +11,7 @@
 #include "scheduler/executor/host_driver.hpp"
 #include "scheduler/executor/ready_queue.hpp"
 
-// One run of a plan on host devices; see host_driver.hpp. Three kinds of state:
+// One run of a plan on the devices of this machine; see host_driver.hpp. Three kinds of state:
 //   - the dispatcher, the buffers' table and the items belong to the thread that reports finished
 //     work (the one that set reporting_);
 //   - the queue, the finished items and the first error are guarded by mutex_;
@@ -41,10 +41,10 @@ class HostRun final : public Driver, private device::WorkerPool::Job {
   HostRunResult run();
 
   /// Runs an item on whichever thread; an item of a stopped run is skipped.
-  void perform(WorkItem& item, int thread);
+  void perform(WorkItem& item, int thread, device::Queue* queue = nullptr);
   /// Books how an item ended.
   void settle(WorkItem& item, const std::exception_ptr& failure) noexcept;
-  /// An item of a disk stream has ended.
+  /// An item of a stream has ended.
   void finish(WorkItem& item) noexcept;
 
   void start_task(const TaskLaunch& launch) override;
@@ -54,9 +54,12 @@ class HostRun final : public Driver, private device::WorkerPool::Job {
  private:
   struct NodeKernel {
     std::unique_ptr<kernels::TaskKernel> kernel;
+    std::vector<const kernels::BlockSize*> inputs;
     std::vector<const kernels::BlockSize*> outputs;
+    bool on_workers = true;
   };
   using Clock = core::Clock;
+  enum class StreamUse : std::uint8_t { kCompute, kCopyIn, kCopyOut };
 
   // Threads
   void help(int worker) noexcept override;
@@ -72,15 +75,20 @@ class HostRun final : public Driver, private device::WorkerPool::Job {
   // The reporting thread
   void report(std::unique_lock<std::mutex>& lock);
   void report_batch() noexcept;
-  void submit_to_disk() noexcept;
+  void submit_to_streams() noexcept;
+  void submit(WorkItem& item, device::Stream& stream) noexcept;
   WorkItem& new_item();
   void started(WorkItem& item, std::vector<WorkItem*>& queue);
   void check_owner(NodeIndex node, const std::int64_t* coords) const;
+  void give_stream(WorkItem& item, DeviceIndex device, StreamUse use);
+  int stream_row(DeviceIndex device, StreamUse use) const noexcept;
   StoredBlock& stored(BufferId buffer);
 
   // Items
-  void run_task(WorkItem& item);
-  void run_move(WorkItem& item);
+  void run_task(WorkItem& item, device::Queue* queue);
+  void compute(WorkItem& item, device::Queue* queue, device::Buffer& scratch);
+  void run_move(WorkItem& item, device::Queue* queue);
+  void run_disk_move(WorkItem& item);
   device::MemoryPool& pool(Place place);
   comm::BlockAddress address(Place place) const noexcept;
   std::string place_name(Place place) const;
@@ -110,7 +118,8 @@ class HostRun final : public Driver, private device::WorkerPool::Job {
   std::vector<WorkItem*> free_items_;
   std::vector<WorkItem*> launched_;         // for workers
   std::vector<WorkItem*> to_disk_;          // for disk streams
-  std::vector<WorkItem*> not_queued_;       // that no disk stream took
+  std::vector<WorkItem*> to_devices_;       // for streams of devices
+  std::vector<WorkItem*> not_queued_;       // that no stream took
   std::vector<WorkItem*> batch_;            // being reported
   std::size_t outstanding_ = 0;             // items started and not reported
   std::vector<std::uint32_t> stream_load_;  // items given to each disk stream and not reported

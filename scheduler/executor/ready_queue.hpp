@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "core/clock.hpp"
 #include "device/device.hpp"
 #include "kernels/task_kernel.hpp"
 #include "scheduler/executor/resident_array.hpp"
@@ -15,12 +16,14 @@ class HostRun;
 
 /// A task or a copy that the dispatcher has started. Made and recycled by the run.
 struct WorkItem final : device::Work {
-  void run() override;
+  void run(device::Queue* queue) override;
   void done(const device::Event& event) noexcept override;
 
   HostRun* owner = nullptr;
   std::uint32_t id = 0;  ///< the dispatcher's, of the task or of the copy
-  int thread = 0;        ///< for the trace: where a disk stream runs it
+  int thread = 0;        ///< for the trace: where a stream runs it
+  device::Stream* stream = nullptr;      ///< that does it; null: workers do
+  core::Clock::time_point begin;         ///< on a stream, for the trace
   bool is_move = false;
   bool wide = false;
   float expected_ns = 0.0F;  ///< the queue's

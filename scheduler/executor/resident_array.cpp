@@ -1,6 +1,6 @@
 #include "scheduler/executor/resident_array.hpp"
 
-#include <cstring>
+#include <optional>
 
 namespace tessera::scheduler {
 
@@ -19,11 +19,8 @@ ResidentArray::ResidentArray(std::shared_ptr<device::HostDevices> devices, kerne
 Place ResidentArray::place(std::int64_t block) const {
   const StoredBlock& stored = blocks_[at(block)];
   if (stored.disk) return {Tier::kDisk, 0};
-  const std::vector<device::Device>& devices = devices_->devices();
-  for (std::size_t d = 0; d < devices.size(); ++d) {
-    if (devices[d].pool == stored.memory.pool())
-      return {Tier::kDevice, static_cast<DeviceIndex>(d)};
-  }
+  if (const std::optional<std::size_t> device = devices_->device_of(stored.memory))
+    return {Tier::kDevice, static_cast<DeviceIndex>(*device)};
   return {Tier::kHost, 0};
 }
 
@@ -35,8 +32,8 @@ void ResidentArray::copy_to(std::int64_t block, std::byte* out) const {
   const StoredBlock& stored = blocks_[at(block)];
   if (stored.disk) {
     stored.disk.read(out);
-  } else if (stored.memory.size_bytes() > 0) {
-    std::memcpy(out, stored.memory.data(), stored.memory.size_bytes());
+  } else {
+    devices_->copy_to_host(stored.memory, out);
   }
 }
 

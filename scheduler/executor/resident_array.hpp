@@ -36,7 +36,7 @@ class ResidentArray {
   std::int64_t block_count() const noexcept { return static_cast<std::int64_t>(blocks_.size()); }
   /// Where the block lies.
   Place place(std::int64_t block) const;
-  /// The block's dense bytes, valid until the next run; null while they are on disk.
+  /// The block's dense bytes in its device's memory, valid until the next run; null while they are on disk.
   const std::byte* data(std::int64_t block) const noexcept;
   /// Copies the block's bytes to `out`, from wherever they are.
   /// \throws IoError when they cannot be read back from disk as they were written.

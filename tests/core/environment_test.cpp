@@ -100,6 +100,7 @@ const std::vector<Case>& cases() {
          return e.module_path == std::vector<std::string>{"/a", "b c", "/d"};
        },
        {{":/a", "the value is folders with a \":\" between them; got \":/a\""}}},
+      {"TESSERA_CACHE_DIR", "/c", [](const Environment& e) { return e.cache_dir == "/c"; }, {}},
   };
   return all;
 }

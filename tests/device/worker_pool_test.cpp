@@ -45,7 +45,7 @@ TEST(WorkerPool, EndsWithInvitationsLeft) {
 }
 
 struct NumberedWork final : Work {
-  void run() override {
+  void run(Queue*) override {
     order->push_back(number);
     if (number % 3 == 0) throw IoError("[test] a failure");
   }

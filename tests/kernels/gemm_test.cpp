@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <thread>
 
 #include "tessera/error.hpp"
@@ -272,6 +273,17 @@ TEST(BlasInfo, NamesTheLibraryAndTheCore) {
   EXPECT_NE(blas_info().find("OpenBLAS"), std::string::npos);
   EXPECT_NE(blas_info().find(", core "), std::string::npos);
 }
+
+#if defined(__x86_64__)
+// OpenBLAS takes its oldest kernels on processors that it does not know.
+TEST(BlasCore, FitsTheProcessor) {
+  if (std::getenv("OPENBLAS_CORETYPE") != nullptr) GTEST_SKIP() << "OPENBLAS_CORETYPE is set";
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+    GTEST_SKIP() << "a processor without AVX2";
+  EXPECT_EQ(blas_info().find(", core Prescott"), std::string::npos) << blas_info();
+}
+#endif
 
 }  // namespace
 }  // namespace tessera::kernels::host

@@ -169,9 +169,11 @@ void run_expression(const Sizes& sizes, Report& report) {
          core::text("loops over ", 2 * kSamples, " rows and columns, off by ", short_number(worst)),
          worst <= kTolerance});
   }
+  // Bits are those of one device kind: GPUs run it again within less memory, the host on virtual devices, too.
+  const bool gpu = Session::current().describe().starts_with("cuda");
   SessionOptions little;
-  little.devices = "host:4";
-  little.device_memory_bytes = static_cast<std::size_t>(bytes) / 16;
+  little.devices = gpu ? "cuda:0" : "host:4";
+  little.device_memory_bytes = static_cast<std::size_t>(bytes) / (gpu ? 4 : 16);
   Session session(little);
   std::vector<HostArray> again;
   const double seconds = timed([&] {
@@ -180,7 +182,7 @@ void run_expression(const Sizes& sizes, Report& report) {
   });
   const RunReport run = session.last_run();
   const bool same = hash(again[0]) == expected;
-  report.add({"the same, 4 devices, 1/4 of the memory", seconds, 3.0 * bytes, 0.0,
+  report.add({gpu ? "the same, 1/4 of the memory" : "the same, 4 devices, 1/4 of the memory", seconds, 3.0 * bytes, 0.0,
               report.ceilings().copy_bytes_per_s, "copy",
               core::text(same ? "same bits" : "OTHER BITS", "; ",
                          format_bytes(run.to_host_bytes + run.to_disk_bytes), " spilled, ",

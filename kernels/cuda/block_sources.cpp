@@ -1,0 +1,332 @@
+#include "kernels/cuda/block_sources.hpp"
+
+#include <array>
+#include <bit>
+
+#include "core/text.hpp"
+
+namespace tessera::kernels::cuda {
+
+namespace {
+
+// The type that holds one unit of 1, 2, 4, 8 or 16 bytes.
+std::string unit_type(std::size_t bytes) {
+  constexpr std::array<const char*, 5> kTypes{
+      "typedef unsigned char Unit;\n", "typedef unsigned short Unit;\n",
+      "typedef unsigned int Unit;\n", "typedef unsigned long long Unit;\n",
+      "struct alignas(16) Unit { unsigned long long low, high; };\n"};
+  return kTypes[static_cast<std::size_t>(std::countr_zero(bytes))];
+}
+
+// What lies before the kernels: the unit that is moved, tiles, and parameters (CopyParams of
+// copy_cuda.cpp).
+std::string copy_definitions(std::size_t unit_bytes) {
+  // Rows of a tile begin in banks of their own: one word apart.
+  const std::size_t tile = unit_bytes < 4 ? 64 : 32;
+  const std::size_t pad = unit_bytes < 4 ? 4 / unit_bytes : 1;
+  return core::text(unit_type(unit_bytes), "constexpr unsigned kTile = ", tile,
+                    ", kPitch = ", tile + pad, ";\n", R"(
+constexpr unsigned kEach = 4;  // units that a thread moves, all of them on their way at once
+struct Params {
+  alignas(16) unsigned char value[16];
+  unsigned char* to;
+  const unsigned char* from;
+  long long to_inner, from_inner, to_outer, from_outer;
+  long long to_stride[8], from_stride[8];
+  unsigned extent[8];
+  unsigned rank, rows, inner, outer, inner_tiles, columns_each, columns_bits, unused;
+};
+)");
+}
+
+// Rows are numbered by up to 8 axes in C order; 32-bit numbers, 64-bit offsets.
+constexpr const char* kCopyKernels = R"(
+__device__ void place(const Params& p, unsigned row, long long& to, long long& from) {
+  to = 0;
+  from = 0;
+  for (unsigned d = p.rank; d-- > 1;) {
+    const unsigned rest = row / p.extent[d];
+    const long long at = row - rest * p.extent[d];
+    to += at * p.to_stride[d];
+    from += at * p.from_stride[d];
+    row = rest;
+  }
+  to += row * p.to_stride[0];
+  from += row * p.from_stride[0];
+}
+
+extern "C" __global__ void copy_rows(const Params p) {
+  const unsigned tall = blockDim.y * (kEach / p.columns_each);
+  const unsigned row0 = blockIdx.x / p.inner_tiles * tall + threadIdx.y;
+  const unsigned column0 = blockIdx.x % p.inner_tiles * (blockDim.x * p.columns_each) + threadIdx.x;
+  Unit* const target = (Unit*)p.to;
+  const Unit* const source = (const Unit*)p.from;
+  Unit held[kEach];
+  long long to[kEach];
+  bool mine[kEach];
+#pragma unroll
+  for (unsigned u = 0; u < kEach; ++u) {
+    const unsigned row = row0 + (u >> p.columns_bits) * blockDim.y;
+    const unsigned column = column0 + (u & (p.columns_each - 1)) * blockDim.x;
+    mine[u] = row < p.rows && column < p.inner;
+    if (mine[u]) {
+      long long from;
+      place(p, row, to[u], from);
+      to[u] += column * p.to_inner;
+      held[u] = source[from + column * p.from_inner];
+    }
+  }
+#pragma unroll
+  for (unsigned u = 0; u < kEach; ++u) {
+    if (mine[u]) target[to[u]] = held[u];
+  }
+}
+
+extern "C" __global__ void fill_rows(const Params p) {
+  const unsigned tall = blockDim.y * (kEach / p.columns_each);
+  const unsigned row0 = blockIdx.x / p.inner_tiles * tall + threadIdx.y;
+  const unsigned column0 = blockIdx.x % p.inner_tiles * (blockDim.x * p.columns_each) + threadIdx.x;
+  Unit* const target = (Unit*)p.to;
+  const Unit value = *(const Unit*)p.value;
+#pragma unroll
+  for (unsigned u = 0; u < kEach; ++u) {
+    const unsigned row = row0 + (u >> p.columns_bits) * blockDim.y;
+    const unsigned column = column0 + (u & (p.columns_each - 1)) * blockDim.x;
+    if (row < p.rows && column < p.inner) {
+      long long to, from;
+      place(p, row, to, from);
+      target[to + column * p.to_inner] = value;
+    }
+  }
+}
+
+// The source is tight along `outer`, the target along `inner`: squares turn in shared memory.
+extern "C" __global__ void copy_tiles(const Params p) {
+  __shared__ Unit held[kTile][kPitch];
+  const unsigned outer_tiles = (p.outer + kTile - 1) / kTile;
+  const unsigned number = blockIdx.x / p.inner_tiles;
+  const unsigned inner0 = blockIdx.x % p.inner_tiles * kTile;
+  const unsigned outer0 = number % outer_tiles * kTile;
+  long long to, from;
+  place(p, number / outer_tiles, to, from);
+  Unit* const target = (Unit*)p.to + to;
+  const Unit* const source = (const Unit*)p.from + from;
+  constexpr unsigned kMoves = kTile * kTile / 256, kAcross = kTile / 32;
+  Unit own[kMoves] = {};
+#pragma unroll
+  for (unsigned u = 0; u < kMoves; ++u) {
+    const unsigned inner = inner0 + u / kAcross * 8 + threadIdx.y;
+    const unsigned outer = outer0 + u % kAcross * 32 + threadIdx.x;
+    if (inner < p.inner && outer < p.outer) {
+      own[u] = source[outer * p.from_outer + inner * p.from_inner];
+    }
+  }
+#pragma unroll
+  for (unsigned u = 0; u < kMoves; ++u) {
+    held[u / kAcross * 8 + threadIdx.y][u % kAcross * 32 + threadIdx.x] = own[u];
+  }
+  __syncthreads();
+#pragma unroll
+  for (unsigned u = 0; u < kMoves; ++u) {
+    const unsigned i = u % kAcross * 32 + threadIdx.x;
+    const unsigned o = u / kAcross * 8 + threadIdx.y;
+    if (inner0 + i < p.inner && outer0 + o < p.outer) {
+      target[(outer0 + o) * p.to_outer + (inner0 + i) * p.to_inner] = held[i][o];
+    }
+  }
+}
+)";
+
+// A block of 16 x 16 threads makes a square of 64 x 64 elements from squares of its operands in
+// shared memory; a thread makes every 16th element along both sides, so that neighbours read
+// neighbouring words. Small types multiply as 32 bits: what wraps around there wraps around in
+// their bits, too.
+constexpr const char* kProductKernel = R"(
+struct Params {
+  const Element* a;
+  const Element* b;
+  Element* c;
+  long long a_row, a_col, b_row, b_col, m, n, k;
+  int accumulate, unused;
+};
+
+extern "C" __global__ void multiply(const Params p) {
+  constexpr unsigned kSide = 64, kDepth = 16, kEach = 4, kThreads = 16;
+  __shared__ Wide left[kDepth][kSide + 1];
+  __shared__ Wide right[kDepth][kSide + 1];
+  const long long tiles = (p.n + kSide - 1) / kSide;
+  const long long row0 = blockIdx.x / tiles * kSide;
+  const long long column0 = blockIdx.x % tiles * kSide;
+  const unsigned number = threadIdx.y * kThreads + threadIdx.x;
+  Wide sums[kEach][kEach] = {};
+  for (long long k0 = 0; k0 < p.k; k0 += kDepth) {
+    for (unsigned u = 0; u < kSide * kDepth; u += kThreads * kThreads) {
+      const unsigned a_k = (u + number) % kDepth, a_i = (u + number) / kDepth;
+      const unsigned b_j = (u + number) % kSide, b_k = (u + number) / kSide;
+      const bool in_a = row0 + a_i < p.m && k0 + a_k < p.k;
+      const bool in_b = column0 + b_j < p.n && k0 + b_k < p.k;
+      left[a_k][a_i] = in_a ? p.a[(row0 + a_i) * p.a_row + (k0 + a_k) * p.a_col] : (Wide)0;
+      right[b_k][b_j] = in_b ? p.b[(k0 + b_k) * p.b_row + (column0 + b_j) * p.b_col] : (Wide)0;
+    }
+    __syncthreads();
+    for (unsigned k = 0; k < kDepth; ++k) {
+      Wide a[kEach], b[kEach];
+      for (unsigned u = 0; u < kEach; ++u) {
+        a[u] = left[k][threadIdx.y + u * kThreads];
+        b[u] = right[k][threadIdx.x + u * kThreads];
+      }
+      for (unsigned i = 0; i < kEach; ++i) {
+        for (unsigned j = 0; j < kEach; ++j) sums[i][j] = add_product(sums[i][j], a[i], b[j]);
+      }
+    }
+    __syncthreads();
+  }
+  for (unsigned i = 0; i < kEach; ++i) {
+    for (unsigned j = 0; j < kEach; ++j) {
+      const long long row = row0 + threadIdx.y + i * kThreads;
+      const long long column = column0 + threadIdx.x + j * kThreads;
+      if (row < p.m && column < p.n) {
+        Element* const c = p.c + row * p.n + column;
+        *c = (Element)(p.accumulate ? join((Wide)*c, sums[i][j]) : sums[i][j]);
+      }
+    }
+  }
+}
+)";
+
+}  // namespace
+
+std::string copy_source(std::size_t unit_bytes) {
+  return copy_definitions(unit_bytes) + kCopyKernels;
+}
+
+std::string integer_gemm_source(DType dtype) {
+  const bool logical = dtype == DType::kBool;
+  const std::size_t bytes = itemsize(dtype);
+  const char* element = bytes == 1   ? "unsigned char"
+                        : bytes == 2 ? "unsigned short"
+                        : bytes == 4 ? "unsigned"
+                                     : "unsigned long long";
+  return core::text(
+      "typedef ", element, " Element;\ntypedef ", bytes == 8 ? "unsigned long long" : "unsigned",
+      " Wide;\n", "__device__ inline Wide join(Wide a, Wide b) { return a ", logical ? "|" : "+",
+      " b; }\n", "__device__ inline Wide add_product(Wide c, Wide a, Wide b) { return c ",
+      logical ? "| (a & b)" : "+ a * b", "; }\n", kProductKernel);
+}
+
+// Squares turn in shared memory.
+std::string mirror_source(std::size_t item_bytes) {
+  return core::text(unit_type(item_bytes), R"(
+struct Params {
+  Unit* c;
+  long long n;
+};
+
+extern "C" __global__ void mirror_lower(const Params p) {
+  constexpr unsigned kTile = 32;
+  __shared__ Unit held[kTile][kTile + 1];
+  if (blockIdx.x > blockIdx.y) return;
+  const long long row0 = (long long)blockIdx.y * kTile;
+  const long long column0 = (long long)blockIdx.x * kTile;
+  for (unsigned j = threadIdx.y; j < kTile; j += 8) {
+    const long long row = row0 + j;
+    const long long column = column0 + threadIdx.x;
+    if (row < p.n && column < row) held[j][threadIdx.x] = p.c[row * p.n + column];
+  }
+  __syncthreads();
+  for (unsigned j = threadIdx.y; j < kTile; j += 8) {
+    const long long row = column0 + j;
+    const long long column = row0 + threadIdx.x;
+    if (column < p.n && row < column) p.c[row * p.n + column] = held[threadIdx.x][j];
+  }
+}
+)");
+}
+
+// One piece's part of a gather: positions that lie in others are theirs.
+std::string take_source(std::size_t unit_bytes) {
+  return core::text(unit_type(unit_bytes), R"(
+struct Params {
+  Unit* to;
+  const Unit* from;
+  const long long* positions;
+  long long outer, count, run, start, extent;
+};
+
+template <typename Index>
+__device__ void take_units(const Params& p, Index total) {
+  const Index count = (Index)p.count, run = (Index)p.run;
+  const Index step = (Index)gridDim.x * blockDim.x;
+  const Index first = (Index)blockIdx.x * blockDim.x + threadIdx.x;
+  for (Index e = first; e < total; e += step) {
+    const Index row = e / run;
+    const Index outer = row / count;
+    const long long position = p.positions[row - outer * count] - p.start;
+    if (position < 0 || position >= p.extent) continue;
+    p.to[e] = p.from[(outer * p.extent + position) * p.run + (e - row * run)];
+  }
+}
+
+extern "C" __global__ void take(const Params p) {
+  const unsigned long long total = p.outer * p.count * p.run;
+  // Room for the last step beyond the end.
+  if (total < 0x80000000ull) {
+    take_units<unsigned>(p, (unsigned)total);
+  } else {
+    take_units<unsigned long long>(p, total);
+  }
+}
+)");
+}
+
+std::string factor_source(DType dtype) {
+  const bool single = real_dtype(dtype) == DType::kFloat32;
+  return core::text("typedef ", single ? "float" : "double",
+                    " Real;\nconstexpr int kParts = ", is_complex(dtype) ? 2 : 1, ";\n", R"(
+struct Params {
+  Real* matrix;
+  int* flag;
+  long long rows, cols;
+};
+
+extern "C" __global__ void clear_lower(const Params p) {
+  const long long total = p.rows * p.cols;
+  const long long step = (long long)gridDim.x * blockDim.x;
+  for (long long e = (long long)blockIdx.x * blockDim.x + threadIdx.x; e < total; e += step) {
+    if (e % p.cols >= e / p.cols) continue;
+    for (int part = 0; part < kParts; ++part) p.matrix[e * kParts + part] = 0;
+  }
+}
+
+// NaN and infinity are what a product with zero does not turn into zero.
+extern "C" __global__ void find_unbounded(const Params p) {
+  const long long total = p.rows * p.cols * kParts;
+  const long long step = (long long)gridDim.x * blockDim.x;
+  for (long long e = (long long)blockIdx.x * blockDim.x + threadIdx.x; e < total; e += step) {
+    if (!(p.matrix[e] * (Real)0 == (Real)0)) *p.flag = 1;
+  }
+}
+)");
+}
+
+std::vector<BlockSource> block_sources() {
+  std::vector<BlockSource> all;
+  const auto add = [&](std::string name, std::string text, std::vector<std::string> kernels) {
+    all.push_back({std::move(name), std::move(text), std::move(kernels)});
+  };
+  for (const std::size_t bytes : {1u, 2u, 4u, 8u, 16u}) {
+    add(core::text("copy ", bytes), copy_source(bytes), {"copy_rows", "copy_tiles", "fill_rows"});
+    add(core::text("take ", bytes), take_source(bytes), {"take"});
+  }
+  for (const std::size_t bytes : {4u, 8u})
+    add(core::text("mirror ", bytes), mirror_source(bytes), {"mirror_lower"});
+  for (const DType dtype :
+       {DType::kBool, DType::kInt8, DType::kInt16, DType::kInt32, DType::kInt64})
+    add(core::text("multiply ", dtype), integer_gemm_source(dtype), {"multiply"});
+  for (const DType dtype :
+       {DType::kFloat32, DType::kFloat64, DType::kComplex64, DType::kComplex128})
+    add(core::text("factor ", dtype), factor_source(dtype), {"clear_lower", "find_unbounded"});
+  return all;
+}
+
+}  // namespace tessera::kernels::cuda
