@@ -85,7 +85,8 @@ void assign_parts(ReducePlan& plan) {
   const std::int64_t outer_parts = std::min(wanted, ceil_div(walk.outer, rows));
   walk.outer_part = round_up(ceil_div(walk.outer, outer_parts), rows);
   const std::int64_t down = ceil_div(walk.outer, walk.outer_part);
-  const std::int64_t across = std::max<std::int64_t>(1, (5 * wanted + 3 * down) / (5 * down));
+  // Rounded up from 0.4 on: some blocks more are better than some processors idle.
+  const std::int64_t across = std::max<std::int64_t>(1, std::min((5 * wanted + 3 * down) / (5 * down), most / down));
   walk.inner_part = round_up(ceil_div(walk.inner, across), std::int64_t{8} << walk.inner_log);
   const std::int64_t inner_parts = ceil_div(walk.inner, walk.inner_part);
   walk.inner_parts = static_cast<std::uint32_t>(inner_parts);
@@ -121,9 +122,9 @@ PartsWalk plan_parts(std::int64_t outputs, std::int64_t parts) {
 }
 
 std::int64_t max_part_accumulators(std::int64_t elements) {
-  // assign_parts(): members fold kMemberElements or more, and tiles * parts stays below the sum of both bounds.
+  // assign_parts(): members fold kMemberElements or more, and parts are less than twice as many as wanted.
   const std::int64_t by_elements = elements / (kMemberElements << kLeastMembersLog);
-  const std::int64_t by_blocks = (kTargetBlocks + kEnoughBlocks) << (kReduceThreadsLog - kLeastMembersLog);
+  const std::int64_t by_blocks = 2 * (kTargetBlocks + kEnoughBlocks) << (kReduceThreadsLog - kLeastMembersLog);
   return std::min(by_elements, by_blocks);
 }
 

@@ -23,6 +23,7 @@ class CudaRegistry final : public Registry {
     if (const auto* s = dynamic_cast<const ProgramSpec*>(&spec)) return program_scratch_cuda(*s);
     if (const auto* s = dynamic_cast<const MergeSpec*>(&spec)) return merge_scratch_cuda(*s);
     if (const auto* s = dynamic_cast<const MatmulSpec*>(&spec)) return matmul_scratch_cuda(*s);
+    if (const auto* s = dynamic_cast<const ScanSpec*>(&spec)) return scan_scratch_cuda(*s);
     if (const auto* s = dynamic_cast<const DeliverSpec*>(&spec)) return deliver_scratch_cuda(*s);
     if (const auto* s = dynamic_cast<const BlockSpec*>(&spec)) {
       return factor_scratch_cuda(system_, *s) + take_scratch_cuda(*s);
@@ -43,6 +44,7 @@ class CudaRegistry final : public Registry {
     if (const auto* s = dynamic_cast<const AddBlocksSpec*>(&spec))
       return make_add_blocks_cuda(cache_, *s);
     if (const auto* s = dynamic_cast<const MatmulSpec*>(&spec)) return make_matmul_cuda(cache_, *s);
+    if (const auto* s = dynamic_cast<const ScanSpec*>(&spec)) return make_scan_cuda(cache_, *s);
     if (const auto* s = dynamic_cast<const DeliverSpec*>(&spec))
       return make_deliver_cuda(cache_, *s);
     if (dynamic_cast<const AwaitedSpec*>(&spec) != nullptr) return make_awaited_cuda();
