@@ -30,6 +30,13 @@ struct BlockView {
   operator ConstBlockView() const noexcept { return {data, dtype, shape, strides}; }
 };
 
+/// A matrix that a product reads: first element, and strides in elements of any sign, 0 where it is broadcast.
+struct MatrixView {
+  const std::byte* data = nullptr;
+  std::int64_t row_stride = 0;
+  std::int64_t col_stride = 0;
+};
+
 /// Product of the extents of a view that exists in memory, so that it cannot overflow.
 inline std::int64_t extent_product(std::span<const std::int64_t> shape) noexcept {
   std::int64_t product = 1;

@@ -122,12 +122,44 @@ bool spans_blocks(const ArrayRead& from, const ChunkGrid& tasks) {
   return !cuts.empty();
 }
 
-void append_task_cuts(const ArrayRead& from, const TaskBox& box, std::size_t axis,
-                      std::vector<std::int64_t>& cuts) {
-  for (std::size_t d = 0; d < from.read.size(); ++d) {
-    if (from.read[d].axis != static_cast<int>(axis)) continue;
-    array::append_cuts(from.grid.axis(static_cast<int>(d)), from.read[d], box.begin[axis],
-                       box.begin[axis] + box.extent[axis], cuts);
+namespace {
+
+// Where the parts of the box along an axis begin, and where the last one ends.
+std::vector<std::int64_t> cuts_along(const TaskBox& box, std::size_t axis,
+                                     std::span<const ArrayRead* const> reads) {
+  std::vector<std::int64_t> cuts{box.begin[axis], box.begin[axis] + box.extent[axis]};
+  for (const ArrayRead* from : reads) {
+    for (std::size_t d = 0; d < from->read.size(); ++d) {
+      if (from->read[d].axis != static_cast<int>(axis)) continue;
+      array::append_cuts(from->grid.axis(static_cast<int>(d)), from->read[d], cuts[0], cuts[1],
+                         cuts);
+    }
+  }
+  std::sort(cuts.begin(), cuts.end());
+  cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
+  return cuts;
+}
+
+}  // namespace
+
+void for_each_part(const TaskBox& box, std::span<const ArrayRead* const> reads,
+                   const std::function<bool(const TaskBox&)>& f) {
+  const auto rank = static_cast<std::size_t>(box.rank);
+  std::array<std::vector<std::int64_t>, kMaxRank> cuts;
+  for (std::size_t a = 0; a < rank; ++a) cuts[a] = cuts_along(box, a, reads);
+  Extents index{};
+  for (bool more = true; more;) {
+    TaskBox part = box;
+    for (std::size_t a = 0; a < rank; ++a) {
+      part.begin[a] = cuts[a][static_cast<std::size_t>(index[a])];
+      part.extent[a] = cuts[a][static_cast<std::size_t>(index[a]) + 1] - part.begin[a];
+    }
+    if (!f(part)) return;
+    more = false;
+    for (std::size_t a = rank; a-- > 0 && !more;) {
+      more = ++index[a] + 1 < std::ssize(cuts[a]);
+      if (!more) index[a] = 0;
+    }
   }
 }
 

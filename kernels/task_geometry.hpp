@@ -2,6 +2,8 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
+#include <span>
 
 #include "kernels/block_view.hpp"
 #include "kernels/specs.hpp"
@@ -45,9 +47,10 @@ TaskBox part_in_block(const ArrayRead& from, const TaskBox& box, std::int64_t bl
 
 /// Whether some block of a task reads several blocks of the array.
 bool spans_blocks(const ArrayRead& from, const ChunkGrid& tasks);
-/// Appends where along `axis` another block of the array is read inside the box.
-void append_task_cuts(const ArrayRead& from, const TaskBox& box, std::size_t axis,
-                      std::vector<std::int64_t>& cuts);
+/// Calls f with the parts of the box that each read one block of every one of these arrays, in C order, until
+/// it returns false.
+void for_each_part(const TaskBox& box, std::span<const ArrayRead* const> reads,
+                   const std::function<bool(const TaskBox&)>& f);
 /// The dense array that gathers what a box reads: extents of the axes that the read follows, 1
 /// elsewhere.
 TaskBox gathered_box(const ArrayRead& from, const TaskBox& box);

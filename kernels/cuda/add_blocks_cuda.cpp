@@ -18,8 +18,8 @@ struct AddParams {
   std::int64_t count = 0;  // pieces
 };
 
-// Neighbours are added first, then pairs of sums, and so on, as on the host. Few pieces leave a thread room for
-// several elements, so that enough loads are on their way.
+// Neighbours are added first, then pairs of sums, and so on, as on the host. Few pieces leave a
+// thread room for several elements, so that enough loads are on their way.
 constexpr const char* kAddText = R"(
 struct AddParams {
   const T* piece[16];
@@ -52,18 +52,24 @@ TESSERA_HD void add_pieces(const AddParams& p) {
     if (i < p.elements) p.to[i] = sums[e][0];
   }
 }
-extern "C" __global__ void __launch_bounds__(256) add_few(const AddParams p) { add_pieces<4, 4>(p); }
-extern "C" __global__ void __launch_bounds__(256) add_many(const AddParams p) { add_pieces<16, 1>(p); }
+extern "C" __global__ void __launch_bounds__(256) add_few(const AddParams p) {
+  add_pieces<4, 4>(p);
+}
+extern "C" __global__ void __launch_bounds__(256) add_many(const AddParams p) {
+  add_pieces<16, 1>(p);
+}
 )";
 
 class AddBlocksTask : public TaskKernel {
  public:
   AddBlocksTask(KernelCache& cache, const AddBlocksSpec& spec)
-      : spec_(spec), source_(cache.prepare(core::text(program_source(Program{}), "using T = ", lane_type(spec.dtype),
-                                                      ";\n", kAddText),
-                                           {"add_few", "add_many"})) {}
+      : spec_(spec),
+        source_(cache.prepare(core::text(program_source(Program{}),
+                                         "using T = ", lane_type(spec.dtype), ";\n", kAddText),
+                              {"add_few", "add_many"})) {}
 
-  // More blocks than a launch takes are added as they come: the sum so far is one of the next launch's.
+  // More blocks than a launch takes are added as they come: the sum so far is one of the next
+  // launch's.
   void run(const TaskArgs& args) const override {
     auto& queue = static_cast<device::cuda::CudaQueue&>(*args.queue);
     AddParams params;

@@ -17,27 +17,27 @@ bool has_leading_dimension(std::int64_t inner, std::int64_t inner_stride, std::i
   return (inner == 1 || inner_stride == 1) && (outer == 1 || outer_stride >= inner);
 }
 
-Layout layout_of(std::int64_t rows, std::int64_t cols, const DeviceMatrix& m) {
+Layout layout_of(std::int64_t rows, std::int64_t cols, const MatrixView& m) {
   if (has_leading_dimension(cols, m.col_stride, rows, m.row_stride)) return Layout::kPlain;
   if (has_leading_dimension(rows, m.row_stride, cols, m.col_stride)) return Layout::kTransposed;
   return Layout::kNeither;
 }
 
-std::size_t copy_bytes(DType dtype, std::int64_t rows, std::int64_t cols, const DeviceMatrix& m) {
+std::size_t copy_bytes(DType dtype, std::int64_t rows, std::int64_t cols, const MatrixView& m) {
   if (rows == 0 || cols == 0 || layout_of(rows, cols, m) != Layout::kNeither) return 0;
   return (static_cast<std::size_t>(rows * cols) * itemsize(dtype) + 255) / 256 * 256;
 }
 
 /// The operand itself, or a dense copy of it in scratch, which moves on behind it.
-DeviceMatrix readable(device::cuda::CudaQueue& queue, const RegionCopier& copier, DType dtype,
-                      std::int64_t rows, std::int64_t cols, const DeviceMatrix& m,
+MatrixView readable(device::cuda::CudaQueue& queue, const RegionCopier& copier, DType dtype,
+                      std::int64_t rows, std::int64_t cols, const MatrixView& m,
                       std::byte*& scratch) {
   const std::size_t bytes = copy_bytes(dtype, rows, cols, m);
   if (bytes == 0) return m;
   const std::array<std::int64_t, 2> shape{rows, cols}, dense{cols, 1},
       strides{m.row_stride, m.col_stride};
   copier.copy(queue, {scratch, dtype, shape, dense}, {m.data, dtype, shape, strides});
-  const DeviceMatrix copy{scratch, cols, 1};
+  const MatrixView copy{scratch, cols, 1};
   scratch += bytes;
   return copy;
 }
@@ -49,7 +49,7 @@ struct Operand {
   std::int64_t leading;
 };
 
-Operand operand(std::int64_t rows, std::int64_t cols, const DeviceMatrix& m) {
+Operand operand(std::int64_t rows, std::int64_t cols, const MatrixView& m) {
   if (layout_of(rows, cols, m) == Layout::kPlain)
     return {TESSERA_CUDA_AS_IS, rows == 1 ? cols : m.row_stride};
   return {TESSERA_CUDA_TRANSPOSED, cols == 1 ? rows : m.col_stride};
@@ -60,21 +60,21 @@ Operand operand(std::int64_t rows, std::int64_t cols, const DeviceMatrix& m) {
 bool has_gemm(DType dtype) noexcept { return cuda_type(dtype).has_value(); }
 
 std::size_t gemm_scratch_bytes(DType dtype, std::int64_t m, std::int64_t n, std::int64_t k,
-                               const DeviceMatrix& a, const DeviceMatrix& b) {
+                               const MatrixView& a, const MatrixView& b) {
   if (m == 0 || n == 0 || k == 0) return 0;
   return copy_bytes(dtype, m, k, a) + copy_bytes(dtype, k, n, b);
 }
 
 void gemm(device::cuda::CudaQueue& queue, const RegionCopier& copier, DType dtype, std::int64_t m,
-          std::int64_t n, std::int64_t k, const DeviceMatrix& a, const DeviceMatrix& b,
+          std::int64_t n, std::int64_t k, const MatrixView& a, const MatrixView& b,
           std::byte* c, bool accumulate, std::byte* scratch) {
   if (m == 0 || n == 0) return;
   if (k == 0) {
     if (!accumulate) queue.fill(c, 0, static_cast<std::size_t>(m * n) * itemsize(dtype));
     return;
   }
-  const DeviceMatrix left = readable(queue, copier, dtype, m, k, a, scratch);
-  const DeviceMatrix right = readable(queue, copier, dtype, k, n, b, scratch);
+  const MatrixView left = readable(queue, copier, dtype, m, k, a, scratch);
+  const MatrixView right = readable(queue, copier, dtype, k, n, b, scratch);
   const Operand first = operand(k, n, right);
   const Operand second = operand(m, k, left);
   const CudaScalar one = cuda_scalar(dtype, 1.0);

@@ -5,7 +5,7 @@
 
 #include "device/cuda/cuda_system.hpp"
 #include "kernels/cuda/copy_cuda.hpp"
-#include "kernels/cuda/device_matrix.hpp"
+#include "kernels/block_view.hpp"
 #include "tessera/dtype.hpp"
 
 // Products of two matrices in device memory by cuBLAS, for float32, float64, complex64 and
@@ -22,12 +22,12 @@ bool has_gemm(DType dtype) noexcept;
 /// Bytes of 256-byte aligned device memory that gemm() needs for such operands: 0 for those with
 /// one unit stride, else a dense copy of each.
 std::size_t gemm_scratch_bytes(DType dtype, std::int64_t m, std::int64_t n, std::int64_t k,
-                               const DeviceMatrix& a, const DeviceMatrix& b);
+                               const MatrixView& a, const MatrixView& b);
 
 /// Queues c = a b, or c += a b with `accumulate`: a is m x k, b is k x n, c is m x n, dense, in C
 /// order. With k == 0 the product is zero. `c` may not overlap an operand.
 void gemm(device::cuda::CudaQueue& queue, const RegionCopier& copier, DType dtype, std::int64_t m,
-          std::int64_t n, std::int64_t k, const DeviceMatrix& a, const DeviceMatrix& b,
+          std::int64_t n, std::int64_t k, const MatrixView& a, const MatrixView& b,
           std::byte* c, bool accumulate, std::byte* scratch);
 
 }  // namespace tessera::kernels::cuda

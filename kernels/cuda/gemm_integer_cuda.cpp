@@ -23,7 +23,7 @@ IntegerGemm::IntegerGemm(KernelCache& cache, DType dtype)
     : source_(cache.prepare(integer_gemm_source(dtype), {"multiply"})) {}
 
 void IntegerGemm::run(device::cuda::CudaQueue& queue, std::int64_t m, std::int64_t n,
-                      std::int64_t k, const DeviceMatrix& a, const DeviceMatrix& b, std::byte* c,
+                      std::int64_t k, const MatrixView& a, const MatrixView& b, std::byte* c,
                       bool accumulate) const {
   if (m == 0 || n == 0) return;
   const std::int64_t tiles = ((m + kSide - 1) / kSide) * ((n + kSide - 1) / kSide);

@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "device/cuda/cuda_system.hpp"
-#include "kernels/cuda/device_matrix.hpp"
+#include "kernels/block_view.hpp"
 #include "kernels/cuda/kernel_cache.hpp"
 #include "tessera/dtype.hpp"
 
@@ -21,7 +21,7 @@ class IntegerGemm {
   /// Queues c = a b, or c += a b with `accumulate`, or the same with | and &: a is m x k, b is k x
   /// n, with any strides, c is m x n, dense, in C order. `c` may not overlap an operand.
   void run(device::cuda::CudaQueue& queue, std::int64_t m, std::int64_t n, std::int64_t k,
-           const DeviceMatrix& a, const DeviceMatrix& b, std::byte* c, bool accumulate) const;
+           const MatrixView& a, const MatrixView& b, std::byte* c, bool accumulate) const;
 
  private:
   CompiledSource source_;

@@ -69,7 +69,8 @@ std::string merge_source(const MergeSpec& spec) {
 class MergeTask : public TaskKernel {
  public:
   MergeTask(KernelCache& cache, const MergeSpec& spec) : spec_(spec) {
-    if (spec.finish) host::Finisher(spec.op, spec.element, spec.result, spec.ddof);  // refuses what has no value
+    if (spec.finish)
+      host::Finisher(spec.op, spec.element, spec.result, spec.ddof);  // refuses what has no value
     std::vector<std::string> names{"merge_pieces"};
     if (spec.finish) names.push_back("merge_and_finish");
     source_ = cache.prepare(merge_source(spec), std::move(names));
@@ -89,8 +90,10 @@ class MergeTask : public TaskKernel {
   }
 
  private:
-  // More pieces than a launch takes are merged as they come: what there is so far is one of the next launch's.
-  void merge(device::cuda::CudaQueue& queue, const TaskArgs& args, std::byte* scratch, int* none) const {
+  // More pieces than a launch takes are merged as they come: what there is so far is one of the
+  // next launch's.
+  void merge(device::cuda::CudaQueue& queue, const TaskArgs& args, std::byte* scratch,
+             int* none) const {
     MergeParams params;
     params.outputs = task_box(spec_.grid, args.coords).elements();
     params.ddof = spec_.ddof;

@@ -67,7 +67,8 @@ class ProgramTaskCuda : public TaskKernel {
     for (std::size_t k = 0; k < spec_.loads.size(); ++k) {
       const ProgramSpec::Load& load = spec_.loads[k];
       reads_host_ = reads_host_ || reads_host(load);
-      spans_.push_back(!gathered_[k] && !load.mirror && spans_blocks(load.from, spec_.grid));
+      if (!gathered_[k] && !load.mirror && spans_blocks(load.from, spec_.grid))
+        several_.push_back(&load.from);
       copiers_.push_back(gathered_[k] && !reads_host(load)
                              ? RegionCopier(cache, itemsize(load.from.dtype))
                              : RegionCopier());
@@ -90,7 +91,8 @@ class ProgramTaskCuda : public TaskKernel {
                     args.outputs.subspan(spec_.program.stores.size()), args.scratch);
       return;
     }
-    for_parts(box, [&](const TaskBox& part) {
+    if (box.elements() == 0) return;
+    for_each_part(box, several_, [&](const TaskBox& part) {
       BoundArgs bound = bind_all(&args, args.coords, box, part);
       mapper_->run(queue, source_args(part, bound));
       return true;
@@ -100,40 +102,6 @@ class ProgramTaskCuda : public TaskKernel {
  private:
   SourceArgs source_args(const TaskBox& part, const BoundArgs& bound) const {
     return {part.shape(), bound.loads, bound.indices, bound.stores};
-  }
-
-  /// Calls f with the parts of a block that each read one block of every array, until it returns
-  /// false.
-  template <typename F>
-  void for_parts(const TaskBox& box, F&& f) const {
-    if (box.elements() == 0) return;
-    const auto rank = at(box.rank);
-    std::array<std::vector<std::int64_t>, kMaxRank> cuts;
-    for (std::size_t a = 0; a < rank; ++a) cuts[a] = cuts_along(box, a);
-    Extents index{};
-    for (bool more = true; more;) {
-      TaskBox part = box;
-      for (std::size_t a = 0; a < rank; ++a) {
-        part.begin[a] = cuts[a][static_cast<std::size_t>(index[a])];
-        part.extent[a] = cuts[a][static_cast<std::size_t>(index[a]) + 1] - part.begin[a];
-      }
-      if (!f(part)) return;
-      more = false;
-      for (std::size_t a = rank; a-- > 0 && !more;) {
-        more = ++index[a] + 1 < std::ssize(cuts[a]);
-        if (!more) index[a] = 0;
-      }
-    }
-  }
-
-  std::vector<std::int64_t> cuts_along(const TaskBox& box, std::size_t axis) const {
-    std::vector<std::int64_t> cuts{box.begin[axis], box.begin[axis] + box.extent[axis]};
-    for (std::size_t k = 0; k < spans_.size(); ++k) {
-      if (spans_[k]) append_task_cuts(spec_.loads[k].from, box, axis, cuts);
-    }
-    std::sort(cuts.begin(), cuts.end());
-    cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
-    return cuts;
   }
 
   /// Kernels for the blocks at both ends of every axis, or for a symmetric array's on both sides of
@@ -158,7 +126,7 @@ class ProgramTaskCuda : public TaskKernel {
         reducer_->expect(source_args(box, bound));
         continue;
       }
-      for_parts(box, [&](const TaskBox& part) {
+      for_each_part(box, several_, [&](const TaskBox& part) {
         const BoundArgs bound = bind_all(nullptr, coords, box, part);
         mapper_->expect(source_args(part, bound));
         return --left > 0;
@@ -319,7 +287,7 @@ class ProgramTaskCuda : public TaskKernel {
 
   ProgramSpec spec_;
   std::vector<bool> gathered_;  // by load: a kernel finds it in scratch
-  std::vector<bool> spans_;     // by load: parts of a block read its blocks one at a time
+  std::vector<const ArrayRead*> several_;  // of spec_.loads: parts of a block read their blocks one at a time
   std::vector<RegionCopier> copiers_;
   std::optional<ProgramMapper> mapper_;
   std::optional<ProgramReducer> reducer_;

@@ -27,11 +27,12 @@ struct Target {
   double ddof = 0.0;
 };
 
-/// The iteration space as the kernels walk it: axes of extent 1 are gone, others lie role by role, and neighbours that
-/// every operand steps through evenly are one.
+/// The iteration space as the kernels walk it: axes of extent 1 are gone, others lie role by role,
+/// and neighbours that every operand steps through evenly are one.
 struct Space {
   std::vector<std::int64_t> shape;
-  std::vector<std::vector<std::int64_t>> strides;  // of loads, indices and stores, one for each axis
+  std::vector<std::vector<std::int64_t>>
+      strides;  // of loads, indices and stores, one for each axis
   ReduceVariant variant;
   ReducePlan plan;
 };
@@ -141,12 +142,14 @@ bool finds_places(const Program& program) {
 
 std::size_t rounded(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
-Target accumulator_target(const Program& program, const ProgramReduction& reduction, std::int64_t count, std::byte* data) {
+Target accumulator_target(const Program& program, const ProgramReduction& reduction,
+                          std::int64_t count, std::byte* data) {
   Target target;
   const DType dtype = value_dtype(program, reduction);
   const std::size_t planes = core::accumulator_dtypes(reduction.op, dtype).size();
   for (std::size_t p = 0; p < planes; ++p) {
-    target.planes[p] = data + core::accumulator_offset(reduction.op, dtype, count, static_cast<int>(p));
+    target.planes[p] =
+        data + core::accumulator_offset(reduction.op, dtype, count, static_cast<int>(p));
   }
   target.ddof = reduction.ddof;
   return target;
@@ -155,7 +158,7 @@ Target accumulator_target(const Program& program, const ProgramReduction& reduct
 /// The bytes of a kernel's Targets.
 std::vector<std::byte> pack(const std::vector<Target>& targets, const int* none) {
   std::vector<std::byte> out(targets.size() * sizeof(Target) + sizeof(none));
-  std::memcpy(out.data(), targets.data(), targets.size() * sizeof(Target));
+  if (!targets.empty()) std::memcpy(out.data(), targets.data(), targets.size() * sizeof(Target));
   std::memcpy(out.data() + targets.size() * sizeof(Target), &none, sizeof(none));
   return out;
 }
@@ -179,15 +182,18 @@ struct ProgramReducer::Impl {
   CompiledSource source(const Space& space) {
     const std::lock_guard lock(mutex);
     CompiledSource& found = sources[space.variant];
-    if (!found) found = cache->prepare(reduce_source(as_laid_out(space), space.variant), {"reduce_blocks", "reduce_parts"});
+    if (!found)
+      found = cache->prepare(reduce_source(as_laid_out(space), space.variant),
+                             {"reduce_blocks", "reduce_parts"});
     return found;
   }
 
-  void launch(device::cuda::CudaQueue& queue, const SourceArgs& args, std::span<std::byte* const> outputs,
-              std::byte* scratch, int* none);
+  void launch(device::cuda::CudaQueue& queue, const SourceArgs& args,
+              std::span<std::byte* const> outputs, std::byte* scratch, int* none);
 };
 
-ProgramReducer::ProgramReducer(KernelCache& cache, Program program) : impl_(std::make_unique<Impl>()) {
+ProgramReducer::ProgramReducer(KernelCache& cache, Program program)
+    : impl_(std::make_unique<Impl>()) {
   impl_->cache = &cache;
   for (const ProgramReduction& reduction : program.reductions) {
     core::accumulator_dtypes(reduction.op, value_dtype(program, reduction));
@@ -200,19 +206,24 @@ ProgramReducer::~ProgramReducer() = default;
 
 bool ProgramReducer::waits() const noexcept { return impl_->waits; }
 
-void ProgramReducer::expect(const SourceArgs& args) const { impl_->source(lay_out(impl_->program, args)); }
+void ProgramReducer::expect(const SourceArgs& args) const {
+  impl_->source(lay_out(impl_->program, args));
+}
 
 std::size_t ProgramReducer::scratch_bytes(const Program& program, std::int64_t block_elements) {
   const std::int64_t count = max_part_accumulators(block_elements);
   std::size_t bytes = finds_places(program) ? MissingPlaces::bytes(program.reductions.size()) : 0;
   for (const ProgramReduction& reduction : program.reductions) {
-    if (count > 0) bytes += rounded(core::accumulator_bytes(reduction.op, value_dtype(program, reduction), count));
+    if (count > 0)
+      bytes +=
+          rounded(core::accumulator_bytes(reduction.op, value_dtype(program, reduction), count));
   }
   return bytes;
 }
 
 void ProgramReducer::Impl::launch(device::cuda::CudaQueue& queue, const SourceArgs& args,
-                                  std::span<std::byte* const> outputs, std::byte* scratch, int* none) {
+                                  std::span<std::byte* const> outputs, std::byte* scratch,
+                                  int* none) {
   const Space space = lay_out(program, args);
   const ReducePlan& plan = space.plan;
   if (plan.walk.tiles == 0) return;
@@ -227,7 +238,8 @@ void ProgramReducer::Impl::launch(device::cuda::CudaQueue& queue, const SourceAr
     if (plan.parts == 1) continue;
     const std::int64_t count = plan.parts * plan.walk.outputs;
     parts.push_back(accumulator_target(program, reduction, count, scratch));
-    scratch += rounded(core::accumulator_bytes(reduction.op, value_dtype(program, reduction), count));
+    scratch +=
+        rounded(core::accumulator_bytes(reduction.op, value_dtype(program, reduction), count));
   }
   std::vector<SourceOperand> loads(args.loads.begin(), args.loads.end());
   std::vector<SourceIndex> indices(args.indices.begin(), args.indices.end());
@@ -238,12 +250,14 @@ void ProgramReducer::Impl::launch(device::cuda::CudaQueue& queue, const SourceAr
   for (SourceOperand& store : stores) store.strides = space.strides[operand++];
 
   const CompiledSource compiled = source(space);
-  std::vector<std::byte> params = pack_params(as_laid_out(space), {space.shape, loads, indices, stores});
+  std::vector<std::byte> params =
+      pack_params(as_laid_out(space), {space.shape, loads, indices, stores});
   ReduceWalk walk = plan.walk;
   std::vector<std::byte> to = pack(targets, none);
   std::vector<std::byte> between = pack(parts, none);
   const unsigned block[3] = {static_cast<unsigned>(kReduceThreads), 1, 1};
-  const unsigned grid[3] = {static_cast<unsigned>(plan.blocks), static_cast<unsigned>(plan.parts), 1};
+  const unsigned grid[3] = {static_cast<unsigned>(plan.blocks), static_cast<unsigned>(plan.parts),
+                            1};
   void* arguments[] = {params.data(), &walk, plan.parts > 1 ? between.data() : to.data()};
   queue.launch(compiled.kernel(queue, "reduce_blocks"), "reduce_blocks", grid, block, 0, arguments);
   if (plan.parts == 1) return;
@@ -252,11 +266,12 @@ void ProgramReducer::Impl::launch(device::cuda::CudaQueue& queue, const SourceAr
   const unsigned last_grid[3] = {static_cast<unsigned>((last.outputs + each - 1) / each),
                                  static_cast<unsigned>(program.reductions.size()), 1};
   void* last_arguments[] = {&last, between.data(), to.data()};
-  queue.launch(compiled.kernel(queue, "reduce_parts"), "reduce_parts", last_grid, block, 0, last_arguments);
+  queue.launch(compiled.kernel(queue, "reduce_parts"), "reduce_parts", last_grid, block, 0,
+               last_arguments);
 }
 
-void ProgramReducer::run(device::cuda::CudaQueue& queue, const SourceArgs& args, std::span<std::byte* const> outputs,
-                         std::byte* scratch) const {
+void ProgramReducer::run(device::cuda::CudaQueue& queue, const SourceArgs& args,
+                         std::span<std::byte* const> outputs, std::byte* scratch) const {
   if (!impl_->waits) {
     impl_->launch(queue, args, outputs, scratch, nullptr);
     return;

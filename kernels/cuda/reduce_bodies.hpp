@@ -1,16 +1,24 @@
-// Reductions as monoids, one struct for each family, templated over the lane type. Text for CUDA: included by
-// a source behind the prelude of program_source.hpp, under the rules of kernels/scalar_bodies.hpp.
+// Reductions as monoids, one struct for each family, templated over the lane type. Text for CUDA:
+// included by a source behind the prelude of program_source.hpp, under the rules of
+// kernels/scalar_bodies.hpp.
 //
 // A monoid M has
-//   State, start(), add(state, x[, index])   what a thread folds elements into
-//   prepare(state, x)                        optional: x is the next element; called where a state may be empty
-//   Acc, close(state), empty(), merge(a, b)  an accumulator
-//   load(planes, i), store(planes, i, acc)   accumulators as core::accumulator_dtypes() lays them out
-//   finish(acc, ddof)                        the value, in the dtype that accumulators yield
-//   kBlocked                                 whether a state takes in few elements (kBlockElements) for the
-//                                            sake of its error or range, and is closed and merged then
-// Sums add at most kBlockElements numbers one after the other; what they come to is merged in turn, so that the
-// error does not grow with the length. Integers wrap.
+//   State, start(), add(state, x[, index])
+//     what a thread folds elements into
+//   prepare(state, x)
+//     optional: x is the next element; called where a state may be empty
+//   Acc, close(state), empty(), merge(a, b)
+//     an accumulator
+//   load(planes, i), store(planes, i, acc)
+//     accumulators as core::accumulator_dtypes() lays them out
+//   finish(acc, ddof)
+//     the value, in the dtype that accumulators yield
+//   kBlocked
+//     whether a state takes in few elements (kBlockElements) for the sake of its error or range,
+//     and is closed and merged then
+//
+// Sums add at most kBlockElements numbers one after the other; what they come to is merged in turn,
+// so that the error does not grow with the length. Integers wrap.
 
 namespace reduce {
 
@@ -138,7 +146,8 @@ struct Sum {
   static TESSERA_HD auto finish(Acc a, double) { return handed_on<T>(a); }
 };
 
-/// Products. Grouped as sums, so that their bits do not depend on which reductions share a pass with them.
+/// Products. Grouped as sums, so that their bits do not depend on which reductions share a pass
+/// with them.
 template <class T, bool kSkipNan>
 struct Product {
   using State = Wide<T>;
@@ -259,11 +268,11 @@ struct Mean {
   }
 };
 
-/// Count, mean and sum of squared deviations in one pass. The first element of a state is its shift s; sums of
-/// d = x - s and of d^2 give the moments. With n elements the true m2 is at least (s - mean)^2, so that cancellation
-/// costs at most a factor n + 1 in relative error, whatever the data. Accumulators combine by Chan, Golub and LeVeque
-/// (1979). Squares of finite deviations that overflow make m2 infinite; only an infinite element makes it NaN, as
-/// its deviation is.
+/// Count, mean and sum of squared deviations in one pass. The first element of a state is its shift
+/// s; sums of d = x - s and of d^2 give the moments. With n elements the true m2 is at least (s -
+/// mean)^2, so that cancellation costs at most a factor n + 1 in relative error, whatever the data.
+/// Accumulators combine by Chan, Golub and LeVeque (1979). Squares of finite deviations that
+/// overflow make m2 infinite; only an infinite element makes it NaN, as its deviation is.
 template <class T, bool kSkipNan>
 struct Moments {
   using C = Centre<T>;
@@ -292,7 +301,8 @@ struct Moments {
     s.d2 += dot(d, d);
     s.count += skip ? 0 : 1;
   }
-  // Most states and accumulators are full and equal: what need not be divided gives the bits of the quotient.
+  // Most states and accumulators are full and equal: what need not be divided gives the bits of the
+  // quotient.
   static TESSERA_HD Acc close(const State& s) {
     if (s.count == 0) return empty();
     C offset;
@@ -301,7 +311,8 @@ struct Moments {
     } else {
       offset = over(s.d1, static_cast<double>(s.count));
     }
-    const bool overflow = s.d2 == prim::Infinity<double>::value && dot(minus(s.d1, s.d1), C{}) == 0.0;
+    const bool overflow =
+        s.d2 == prim::Infinity<double>::value && dot(minus(s.d1, s.d1), C{}) == 0.0;
     const double m2 = overflow ? s.d2 : s.d2 - dot(s.d1, offset);
     return {s.count, plus(s.shift, offset), m2 < 0.0 ? 0.0 : m2};
   }
@@ -347,174 +358,6 @@ struct Norm : Sum<double, false> {
     s += dot(v, v);
   }
   static TESSERA_HD double finish(double a, double) { return prim::sqrt(a); }
-};
-
-// Order. Bool is ordered as the number that it is stored as.
-
-template <class T>
-struct OrderedOf {
-  using type = T;
-};
-template <>
-struct OrderedOf<Bool> {
-  using type = unsigned char;
-};
-template <class T>
-using Ordered = typename OrderedOf<T>::type;
-template <class T>
-TESSERA_HD T ordered(T x) {
-  return x;
-}
-TESSERA_HD unsigned char ordered(Bool x) { return raw(x); }
-
-/// What every element improves on or equals.
-template <class X, bool kMax>
-TESSERA_HD X worst() {
-  if constexpr (Floating<X>) {
-    return kMax ? -prim::Infinity<X>::value : prim::Infinity<X>::value;
-  } else if constexpr (SignedInteger<X>) {
-    constexpr X kHighest = static_cast<X>(static_cast<Unsigned<X>>(~Unsigned<X>{0}) >> 1);
-    return kMax ? static_cast<X>(-kHighest - 1) : kHighest;
-  } else {
-    return kMax ? X{0} : static_cast<X>(~X{0});
-  }
-}
-template <bool kMax, class X>
-TESSERA_HD bool improves(X x, X best) {
-  return kMax ? x > best : x < best;
-}
-
-/// Smallest or largest element. Where NaN is skipped, a NaN means "nothing yet", else it wins.
-template <class T, bool kMax, bool kSkipNan>
-struct Extreme {
-  using X = Ordered<T>;
-  struct Acc {
-    X value;
-    bool has;
-  };
-  using State = Acc;
-  static constexpr bool kBlocked = false;
-
-  static TESSERA_HD X nothing() {
-    if constexpr (Floating<X> && kSkipNan) return static_cast<X>(nan_value());
-    return worst<X, kMax>();
-  }
-  static TESSERA_HD X better(X a, X b) {
-    return improves<kMax>(b, a) | missing(kSkipNan ? a : b) ? b : a;
-  }
-  static TESSERA_HD State start() { return {nothing(), false}; }
-  static TESSERA_HD void add(State& s, T x) {
-    s.value = better(s.value, ordered(x));
-    s.has = true;
-  }
-  static TESSERA_HD Acc close(const State& s) {
-    return {s.value, s.has && !(kSkipNan && missing(s.value))};
-  }
-  static TESSERA_HD Acc empty() { return {nothing(), false}; }
-  static TESSERA_HD Acc merge(const Acc& a, const Acc& b) {
-    const X both = better(a.value, b.value);
-    return {!b.has ? a.value : !a.has ? b.value : both, a.has || b.has};
-  }
-  static TESSERA_HD Acc load(const Planes& p, long long i) {
-    return {at<X>(p, 0, i), at<unsigned char>(p, 1, i) != 0};
-  }
-  static TESSERA_HD void store(const Planes& p, long long i, const Acc& a) {
-    at<X>(p, 0, i) = a.value;
-    at<unsigned char>(p, 1, i) = a.has ? 1 : 0;
-  }
-  static TESSERA_HD T finish(const Acc& a, double) {
-    if constexpr (Floating<X>) {
-      return a.has ? a.value : static_cast<X>(nan_value());
-    } else {
-      return static_cast<T>(a.value);
-    }
-  }
-};
-
-/// Place of the smallest or largest element: the first NaN (unless skipped), else the best value, among equals the
-/// smallest index.
-template <class T, bool kMax, bool kSkipNan>
-struct Arg {
-  using X = Ordered<T>;
-  struct Acc {
-    X value;
-    long long place;  ///< of an accumulator that holds nothing: -1
-  };
-  using State = Acc;  // the same, but for kNone where there is nothing
-  static constexpr bool kBlocked = false;
-  // Every index is smaller, so that the first element that counts is taken.
-  static constexpr long long kNone = 0x7fffffffffffffffll;
-
-  static TESSERA_HD bool wins(X x, long long index, X best, long long place) {
-    const bool nearer = index < place;
-    const bool better = improves<kMax>(x, best) | ((x == best) & nearer);
-    if constexpr (Floating<X> && !kSkipNan) {
-      return (!missing(best) & (better | missing(x))) | (missing(best) & missing(x) & nearer);
-    } else {
-      return better;
-    }
-  }
-  static TESSERA_HD State start() { return {worst<X, kMax>(), kNone}; }
-  static TESSERA_HD void add(State& s, T x, long long index) {
-    const X v = ordered(x);
-    const bool take = wins(v, index, s.value, s.place);
-    s.value = take ? v : s.value;
-    s.place = take ? index : s.place;
-  }
-  static TESSERA_HD Acc close(const State& s) { return {s.value, s.place == kNone ? -1 : s.place}; }
-  static TESSERA_HD Acc empty() { return {worst<X, kMax>(), -1}; }
-  static TESSERA_HD Acc merge(const Acc& a, const Acc& b) {
-    const bool take = b.place >= 0 && (a.place < 0 || wins(b.value, b.place, a.value, a.place));
-    return take ? b : a;
-  }
-  static TESSERA_HD Acc load(const Planes& p, long long i) {
-    return {at<X>(p, 0, i), at<long long>(p, 1, i)};
-  }
-  static TESSERA_HD void store(const Planes& p, long long i, const Acc& a) {
-    at<X>(p, 0, i) = a.value;
-    at<long long>(p, 1, i) = a.place;
-  }
-  static TESSERA_HD long long finish(const Acc& a, double) { return a.place; }
-};
-
-/// Arg-reductions that skip NaN find nothing where every element is one.
-template <class M>
-inline constexpr bool kMayFindNone = false;
-template <class T, bool kMax>
-inline constexpr bool kMayFindNone<Arg<T, kMax, true>> = true;
-
-// NaN is not zero.
-
-template <class T, bool kAny>
-struct Truth {
-  using State = unsigned char;
-  using Acc = unsigned char;
-  static constexpr bool kBlocked = false;
-
-  static TESSERA_HD State start() { return kAny ? 0 : 1; }
-  static TESSERA_HD void add(State& s, T x) { s = merge(s, truthy(x) ? 1 : 0); }
-  static TESSERA_HD Acc close(State s) { return s; }
-  static TESSERA_HD Acc empty() { return start(); }
-  static TESSERA_HD Acc merge(Acc a, Acc b) { return static_cast<Acc>(kAny ? a | b : a & b); }
-  static TESSERA_HD Acc load(const Planes& p, long long i) { return at<Acc>(p, 0, i); }
-  static TESSERA_HD void store(const Planes& p, long long i, Acc a) { at<Acc>(p, 0, i) = a; }
-  static TESSERA_HD Bool finish(Acc a, double) { return to_bool(a != 0); }
-};
-
-template <class T>
-struct Count {
-  using State = int;
-  using Acc = long long;
-  static constexpr bool kBlocked = true;
-
-  static TESSERA_HD State start() { return 0; }
-  static TESSERA_HD void add(State& s, T x) { s += truthy(x) ? 1 : 0; }
-  static TESSERA_HD Acc close(State s) { return s; }
-  static TESSERA_HD Acc empty() { return 0; }
-  static TESSERA_HD Acc merge(Acc a, Acc b) { return a + b; }
-  static TESSERA_HD Acc load(const Planes& p, long long i) { return at<Acc>(p, 0, i); }
-  static TESSERA_HD void store(const Planes& p, long long i, Acc a) { at<Acc>(p, 0, i) = a; }
-  static TESSERA_HD Acc finish(Acc a, double) { return a; }
 };
 
 }  // namespace reduce

@@ -8,7 +8,8 @@
 
 namespace tessera::kernels::cuda {
 
-MissingPlaces::MissingPlaces(device::cuda::CudaQueue& queue, std::byte* marks, std::vector<core::ReduceOp> ops)
+MissingPlaces::MissingPlaces(device::cuda::CudaQueue& queue, std::byte* marks,
+                             std::vector<core::ReduceOp> ops)
     : queue_(queue), marks_(marks), ops_(std::move(ops)) {
   queue_.fill(marks_, 0, bytes(ops_.size()));
 }
@@ -19,7 +20,8 @@ void MissingPlaces::check() const {
   queue_.wait();
   for (std::size_t k = 0; k < ops_.size(); ++k) {
     if (reinterpret_cast<const int*>(copy.data())[k] == 0) continue;
-    throw InvalidArgument(core::text("[", name(ops_[k]), "] every slice must hold a number; got a slice of NaN alone; "
+    throw InvalidArgument(core::text("[", name(ops_[k]),
+                                     "] every slice must hold a number; got a slice of NaN alone; "
                                      "try where(isnan(x), fill, x) first"));
   }
 }

@@ -13,7 +13,9 @@ namespace tessera::kernels::cuda {
 class MissingPlaces {
  public:
   /// Bytes of marks for so many reductions.
-  static std::size_t bytes(std::size_t reductions) noexcept { return (reductions * sizeof(int) + 255) / 256 * 256; }
+  static std::size_t bytes(std::size_t reductions) noexcept {
+    return (reductions * sizeof(int) + 255) / 256 * 256;
+  }
 
   /// `marks` has room for one mark for each of `ops`; queues that there are none yet.
   MissingPlaces(device::cuda::CudaQueue& queue, std::byte* marks, std::vector<core::ReduceOp> ops);

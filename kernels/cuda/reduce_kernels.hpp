@@ -27,7 +27,8 @@ TESSERA_HD void prepare(typename M::State& s, T x) {
   if constexpr (requires { M::prepare(s, x); }) M::prepare(s, x);
 }
 
-/// `count` accumulators from `first` on, `step` apart, as a binary tree; those past `end` hold nothing.
+/// `count` accumulators from `first` on, `step` apart, as a binary tree; those past `end` hold
+/// nothing.
 template <class M, int kCount, class Load>
 TESSERA_HD typename M::Acc merge_few(const Load& load, int first, int step, int end) {
   typename M::Acc few[kCount];
@@ -43,11 +44,11 @@ TESSERA_HD typename M::Acc merge_few(const Load& load, int first, int step, int 
   return few[0];
 }
 
-/// Accumulators of the members of an output become one, that of member 0. Every thread of the block takes part;
-/// members are `stride` threads apart.
+/// Accumulators of the members of an output become one, that of member 0. Every thread of the block
+/// takes part; members are `stride` threads apart.
 template <class M>
-TESSERA_HD typename M::Acc combine(typename M::Acc a, unsigned char* memory, int thread, int member, int members,
-                                   int stride) {
+TESSERA_HD typename M::Acc combine(typename M::Acc a, unsigned char* memory, int thread, int member,
+                                   int members, int stride) {
   constexpr int kRadix = sizeof(typename M::Acc) <= 16 ? 8 : 4;
   typename M::Acc* const shared = reinterpret_cast<typename M::Acc*>(memory);
   while (members > 1) {
@@ -63,7 +64,8 @@ TESSERA_HD typename M::Acc combine(typename M::Acc a, unsigned char* memory, int
   return a;
 }
 
-/// Writes a finished value, or the accumulator of output i. A place that does not exist leaves a mark in `none`.
+/// Writes a finished value, or the accumulator of output i. A place that does not exist leaves a
+/// mark in `none`.
 template <class M, class Result>
 TESSERA_HD void finish_one(const Target& to, long long i, const typename M::Acc& a, int* none) {
   const auto value = M::finish(a, to.ddof);

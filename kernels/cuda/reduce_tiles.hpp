@@ -1,7 +1,8 @@
-// Reductions some of whose operands lie across the lanes of a warp: these come through shared memory. Text for CUDA,
-// behind reduce_fold.hpp. The block's next elements form a tile; its rows are neighbours in such an operand's
-// memory and are members along outer (kOuterRows), outputs (kOutputRows), or outputs with the lanes along
-// them (kOutputLanes). Its columns count along inner. Every member folds what it folds in fold(), in that order.
+// Reductions some of whose operands lie across the lanes of a warp: these come through shared
+// memory. Text for CUDA, behind reduce_fold.hpp. The block's next elements form a tile; its rows
+// are neighbours in such an operand's memory and are members along outer (kOuterRows), outputs
+// (kOutputRows), or outputs with the lanes along them (kOutputLanes). Its columns count along
+// inner. Every member folds what it folds in fold(), in that order.
 
 // Which place of the tile a thread fetches: neighbours in memory go to neighbouring threads.
 TESSERA_HD int tile_row(int thread, int u) {
@@ -13,14 +14,15 @@ TESSERA_HD int tile_column(int thread, int u) {
   return kAcross == kOutputLanes ? number % kColumns : number / kRows;
 }
 
-// A block's next elements: what threads fetch for the tile, and what they fetch for their own points.
+// A block's next elements: what threads fetch for the tile, and what they fetch for their own
+// points.
 struct Batch {
   Operands tile[kUnroll];
   Operands own[kUnroll];
 };
 
-TESSERA_HD void fetch_tile(const Params& p, const reduce::Walk& w, const Range& r, long long output, Number i, Number j,
-                           Number end, int thread, Operands (&y)[kUnroll]) {
+TESSERA_HD void fetch_tile(const Params& p, const reduce::Walk& w, const Range& r, long long output,
+                           Number i, Number j, Number end, int thread, Operands (&y)[kUnroll]) {
   long long c[kAxes];
 #pragma unroll
   for (int u = 0; u < kUnroll; ++u) {
@@ -43,14 +45,15 @@ struct Place {
   bool active;
 };
 
-TESSERA_HD void fetch_batch(const Params& p, const reduce::Walk& w, const Range& r, const Place& at, long long (&c)[kAxes],
-                            Number i, Number j, Number end, bool mine, Batch& b) {
+TESSERA_HD void fetch_batch(const Params& p, const reduce::Walk& w, const Range& r, const Place& at,
+                            long long (&c)[kAxes], Number i, Number j, Number end, bool mine,
+                            Batch& b) {
   fetch_tile(p, w, r, at.first_output, i, j, end, at.thread, b.tile);
   if (mine) fetch_some<true>(p, c, j + at.column, end, b.own);
 }
 
-TESSERA_HD void fold_tiles(const Params& p, const reduce::Walk& w, const Range& r, const Place& at, long long (&c)[kAxes],
-                           int member, Tiles& tiles, Totals& t) {
+TESSERA_HD void fold_tiles(const Params& p, const reduce::Walk& w, const Range& r, const Place& at,
+                           long long (&c)[kAxes], int member, Tiles& tiles, Totals& t) {
   const int down = member >> kInnerLog;
   Folding f;
   begin(f);
@@ -58,13 +61,15 @@ TESSERA_HD void fold_tiles(const Params& p, const reduce::Walk& w, const Range& 
     const bool mine = at.active && i + down < r.outer_end;
     set_outer(p, i + down, c);
     Batch b;
-    fetch_batch(p, w, r, at, c, i, r.inner_begin, lesser(r.inner_begin + kChunk, r.inner_end), mine, b);
+    fetch_batch(p, w, r, at, c, i, r.inner_begin, lesser(r.inner_begin + kChunk, r.inner_end), mine,
+                b);
     for (Number from = r.inner_begin; from < r.inner_end; from += kChunk) {
       const Number end = lesser(from + kChunk, r.inner_end);
       for (Number j = from; j < end; j += kColumns) {
         __syncthreads();  // what stood there has been read
 #pragma unroll
-        for (int u = 0; u < kUnroll; ++u) put_tile(tiles, tile_row(at.thread, u), tile_column(at.thread, u), b.tile[u]);
+        for (int u = 0; u < kUnroll; ++u)
+          put_tile(tiles, tile_row(at.thread, u), tile_column(at.thread, u), b.tile[u]);
         __syncthreads();
         Operands x[kUnroll];
 #pragma unroll
@@ -75,7 +80,8 @@ TESSERA_HD void fold_tiles(const Params& p, const reduce::Walk& w, const Range& 
         // The next batch is on its way while this one is computed.
         const Number next = j + kColumns;
         if (next < r.inner_end) {
-          fetch_batch(p, w, r, at, c, i, next, next < end ? end : lesser(next + kChunk, r.inner_end), mine, b);
+          fetch_batch(p, w, r, at, c, i, next,
+                      next < end ? end : lesser(next + kChunk, r.inner_end), mine, b);
         }
         if (mine) compute_some<true>(p, c, j + at.column, end, x, f.s);
       }

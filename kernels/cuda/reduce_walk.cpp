@@ -6,15 +6,15 @@
 namespace tessera::kernels::cuda {
 namespace {
 
-constexpr std::int64_t kRunLength = 1024;       // shorter inner axes take in their neighbours
-constexpr std::int64_t kTargetBlocks = 1024;   // fills the largest devices
+constexpr std::int64_t kRunLength = 1024;     // shorter inner axes take in their neighbours
+constexpr std::int64_t kTargetBlocks = 1024;  // fills the largest devices
 constexpr std::int64_t kEnoughBlocks = 256;   // with as many there are no parts
-constexpr std::int64_t kMostBlocks = 4096;     // more tiles are taken in turn
-constexpr std::int64_t kMemberElements = 16;   // least that a member of a part folds
-constexpr std::int64_t kRunElements = 32;      // that a member folds along inner, some more or less
+constexpr std::int64_t kMostBlocks = 4096;    // more tiles are taken in turn
+constexpr std::int64_t kMemberElements = 16;  // least that a member of a part folds
+constexpr std::int64_t kRunElements = 32;     // that a member folds along inner, some more or less
 constexpr std::int64_t kLeastRun = 8;
-constexpr int kLeastMembersLog = 3;            // of an output that is cut into parts
-constexpr int kColumnsLog = 5;                 // outputs side by side that one warp reads in one go
+constexpr int kLeastMembersLog = 3;  // of an output that is cut into parts
+constexpr int kColumnsLog = 5;       // outputs side by side that one warp reads in one go
 constexpr int kRowsLog = 3;
 constexpr int kLanesLog = 5;
 
@@ -59,11 +59,15 @@ int outer_members_log(std::int64_t outer, int limit) {
 }
 
 void assign_threads(ReduceWalk& walk, bool columns) {
-  const int most = kReduceThreadsLog - std::min(columns ? kColumnsLog : kRowsLog, ceil_log2(walk.outputs));
-  const int inner = floor_log2(std::max<std::int64_t>(1, (walk.inner + kRunElements - kLeastRun) / kRunElements));
+  const int most =
+      kReduceThreadsLog - std::min(columns ? kColumnsLog : kRowsLog, ceil_log2(walk.outputs));
+  const int inner =
+      floor_log2(std::max<std::int64_t>(1, (walk.inner + kRunElements - kLeastRun) / kRunElements));
   const int lanes = std::min({kLanesLog, inner, most});
-  // A warp reads along inner; others take the rows beside it, which a transposed operand finds in its cache.
-  walk.outer_log = outer_members_log(walk.outer, lanes == kLanesLog ? std::min(most - lanes, kRowsLog) : most - lanes);
+  // A warp reads along inner; others take the rows beside it, which a transposed operand finds in
+  // its cache.
+  walk.outer_log = outer_members_log(
+      walk.outer, lanes == kLanesLog ? std::min(most - lanes, kRowsLog) : most - lanes);
   walk.inner_log = std::min(inner, most - walk.outer_log);
   const int members = walk.inner_log + walk.outer_log;
   walk.outputs_log = kReduceThreadsLog - members;
@@ -86,7 +90,8 @@ void assign_parts(ReducePlan& plan) {
   walk.outer_part = round_up(ceil_div(walk.outer, outer_parts), rows);
   const std::int64_t down = ceil_div(walk.outer, walk.outer_part);
   // Rounded up from 0.4 on: some blocks more are better than some processors idle.
-  const std::int64_t across = std::max<std::int64_t>(1, std::min((5 * wanted + 3 * down) / (5 * down), most / down));
+  const std::int64_t across =
+      std::max<std::int64_t>(1, std::min((5 * wanted + 3 * down) / (5 * down), most / down));
   walk.inner_part = round_up(ceil_div(walk.inner, across), std::int64_t{8} << walk.inner_log);
   const std::int64_t inner_parts = ceil_div(walk.inner, walk.inner_part);
   walk.inner_parts = static_cast<std::uint32_t>(inner_parts);
@@ -116,15 +121,18 @@ PartsWalk plan_parts(std::int64_t outputs, std::int64_t parts) {
   PartsWalk walk;
   walk.outputs = outputs;
   walk.parts = static_cast<std::int32_t>(parts);
-  walk.members_log = std::min(ceil_log2(parts), kReduceThreadsLog - std::min(kColumnsLog, ceil_log2(outputs)));
+  walk.members_log =
+      std::min(ceil_log2(parts), kReduceThreadsLog - std::min(kColumnsLog, ceil_log2(outputs)));
   walk.outputs_log = kReduceThreadsLog - walk.members_log;
   return walk;
 }
 
 std::int64_t max_part_accumulators(std::int64_t elements) {
-  // assign_parts(): members fold kMemberElements or more, and parts are less than twice as many as wanted.
+  // assign_parts(): members fold kMemberElements or more, and parts are less than twice as many as
+  // wanted.
   const std::int64_t by_elements = elements / (kMemberElements << kLeastMembersLog);
-  const std::int64_t by_blocks = 2 * (kTargetBlocks + kEnoughBlocks) << (kReduceThreadsLog - kLeastMembersLog);
+  const std::int64_t by_blocks = 2 * (kTargetBlocks + kEnoughBlocks)
+                                 << (kReduceThreadsLog - kLeastMembersLog);
   return std::min(by_elements, by_blocks);
 }
 

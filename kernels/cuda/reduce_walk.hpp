@@ -4,15 +4,18 @@
 #include <span>
 #include <vector>
 
-// How a reduction is spread over the threads of a device: a tree that depends on the shape and on which axes are
-// reduced, never on strides, dtypes or the device, so that a view gives the bits of its copy.
+// How a reduction is spread over the threads of a device: a tree that depends on the shape and on
+// which axes are reduced, never on strides, dtypes or the device, so that a view gives the bits of
+// its copy.
 //
-// Outputs are numbered in C order. The elements of an output are numbered by a pair: `inner` counts along the
-// innermost reduced axis (and its reduced neighbours, where it is short), `outer` in C order along the other reduced
-// axes. A block has 2^8 threads: 2^outputs_log outputs times 2^(outer_log + inner_log) members. Members take
-// elements in turn, along inner (two at a time where a warp's lanes follow it: neighbours share a random draw) and along
-// outer; a member folds its elements in order, and members combine in a tree. Where the outputs are too few to fill a device, the elements are cut into parts, whose
-// accumulators a second kernel combines in a binary tree too.
+// Outputs are numbered in C order. The elements of an output are numbered by a pair: `inner` counts
+// along the innermost reduced axis (and its reduced neighbours, where it is short), `outer` in C
+// order along the other reduced axes. A block has 2^8 threads: 2^outputs_log outputs times
+// 2^(outer_log + inner_log) members. Members take elements in turn, along inner (two at a time
+// where a warp's lanes follow it: neighbours share a random draw) and along outer; a member folds
+// its elements in order, and members combine in a tree. Where the outputs are too few to fill a
+// device, the elements are cut into parts, whose accumulators a second kernel combines in a binary
+// tree too.
 
 namespace tessera::kernels::cuda {
 
@@ -46,9 +49,9 @@ enum class ReduceRole : std::uint8_t { kKept, kOuter, kInner };
 struct ReducePlan {
   std::vector<ReduceRole> roles;  ///< of each axis
   ReduceWalk walk;
-  int together = 1;        ///< neighbours along inner that a member takes at once
+  int together = 1;         ///< neighbours along inner that a member takes at once
   std::int64_t blocks = 1;  ///< side by side, each with every so manieth tile
-  std::int64_t parts = 1;  ///< that each output's elements are cut into
+  std::int64_t parts = 1;   ///< that each output's elements are cut into
 };
 
 inline constexpr int kReduceThreadsLog = 8;

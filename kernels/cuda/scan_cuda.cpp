@@ -27,16 +27,18 @@ bool is_in_order(const ScanSpec& spec) { return is_product(spec.op) && !is_integ
 
 std::int64_t lanes_of(const TaskBox& box, int axis) {
   std::int64_t lanes = 1;
-  for (int d = 0; d < box.rank; ++d) lanes *= d == axis ? 1 : box.extent[static_cast<std::size_t>(d)];
+  for (int d = 0; d < box.rank; ++d)
+    lanes *= d == axis ? 1 : box.extent[static_cast<std::size_t>(d)];
   return lanes;
 }
 
-/// A block as the kernels see it: axes of extent 1 are gone, neighbours that both operands step through evenly are
-/// one, and the scanned axis comes last.
+/// A block as the kernels see it: axes of extent 1 are gone, neighbours that both operands step
+/// through evenly are one, and the scanned axis comes last.
 struct ScanSpace {
   std::vector<std::int64_t> shape, from, to;
   void add(std::int64_t extent, std::int64_t from_stride, std::int64_t to_stride, bool may_merge) {
-    if (may_merge && !shape.empty() && from.back() == from_stride * extent && to.back() == to_stride * extent) {
+    if (may_merge && !shape.empty() && from.back() == from_stride * extent &&
+        to.back() == to_stride * extent) {
       shape.back() *= extent;
       from.back() = from_stride;
       to.back() = to_stride;
@@ -53,7 +55,8 @@ ScanSpace lay_out(const TaskBox& box, int axis, const Extents& from) {
   dense_strides(box.shape(), to.data());
   ScanSpace space;
   for (std::size_t d = 0; d < static_cast<std::size_t>(box.rank); ++d) {
-    if (static_cast<int>(d) != axis && box.extent[d] != 1) space.add(box.extent[d], from[d], to[d], true);
+    if (static_cast<int>(d) != axis && box.extent[d] != 1)
+      space.add(box.extent[d], from[d], to[d], true);
   }
   const auto a = static_cast<std::size_t>(axis);
   space.add(box.extent[a], from[a], to[a], false);
@@ -85,7 +88,8 @@ Program element_program(const ScanSpec& spec, int rank) {
 
 // The lane axes' coordinates out of a lane's number.
 std::string set_lane_function(int axes) {
-  std::string out = "TESSERA_HD void set_lane(const Params& p, long long number, long long (&c)[kAxes]) {\n";
+  std::string out =
+      "TESSERA_HD void set_lane(const Params& p, long long number, long long (&c)[kAxes]) {\n";
   for (int d = axes - 2; d > 0; --d) {
     out += core::text("  c[", d, "] = number % p.n[", d, "];\n  number /= p.n[", d, "];\n");
   }
@@ -97,9 +101,10 @@ std::string scan_source(const ScanSpec& spec, int axes) {
   const bool skips_nan = spec.op == ReduceOp::kNanSum || spec.op == ReduceOp::kNanProd;
   std::string out = program_source(element_program(spec, axes));
   out += reduce_prelude();
-  out += core::text("using T = ", lane_type(spec.dtype), ";\nconstexpr bool kProduct = ", is_product(spec.op) ? "true" : "false",
-                    ", kSkipNan = ", skips_nan ? "true" : "false", ";\nconstexpr int kAxes = ", axes, ";\n",
-                    set_lane_function(axes));
+  out += core::text("using T = ", lane_type(spec.dtype),
+                    ";\nconstexpr bool kProduct = ", is_product(spec.op) ? "true" : "false",
+                    ", kSkipNan = ", skips_nan ? "true" : "false",
+                    ";\nconstexpr int kAxes = ", axes, ";\n", set_lane_function(axes));
   return out += embedded_text("kernels/cuda/scan_kernels.hpp");
 }
 
@@ -115,7 +120,8 @@ class ScanTaskCuda : public TaskKernel {
   void run(const TaskArgs& args) const override {
     auto& queue = static_cast<CudaQueue&>(*args.queue);
     const TaskBox box = task_box(spec_.grid, args.coords);
-    const BoundRead from = box.elements() > 0 ? bind(spec_.from, box, args.input(0)[0]) : BoundRead{};
+    const BoundRead from =
+        box.elements() > 0 ? bind(spec_.from, box, args.input(0)[0]) : BoundRead{};
     Carry carry;
     std::byte* to = args.outputs[0];
     switch (spec_.mode) {
@@ -144,18 +150,20 @@ class ScanTaskCuda : public TaskKernel {
     const std::lock_guard lock(mutex_);
     CompiledSource& found = sources_[axes];
     if (!found) {
-      found = cache_.prepare(scan_source(spec_, axes), {"scan_lanes", "scan_lane_totals", "scan_rows", "scan_row_totals",
-                                                        "scan_few", "scan_many"});
+      found =
+          cache_.prepare(scan_source(spec_, axes), {"scan_lanes", "scan_lane_totals", "scan_rows",
+                                                    "scan_row_totals", "scan_few", "scan_many"});
     }
     return found;
   }
 
-  void scan(CudaQueue& queue, const TaskBox& box, const BoundRead& from, std::byte* to, const Carry& carry,
-            std::byte* totals) const {
+  void scan(CudaQueue& queue, const TaskBox& box, const BoundRead& from, std::byte* to,
+            const Carry& carry, std::byte* totals) const {
     const std::int64_t lanes = lanes_of(box, spec_.axis);
     if (lanes == 0) return;
     const ScanSpace space = lay_out(box, spec_.axis, from.strides);
-    const ScanPlan plan = plan_scan(lanes, space.shape.back(), space.to.back() == 1, is_in_order(spec_));
+    const ScanPlan plan =
+        plan_scan(lanes, space.shape.back(), space.to.back() == 1, is_in_order(spec_));
     const SourceOperand load{from.data, space.from};
     const SourceOperand store{to, space.to};
     const int axes = static_cast<int>(space.shape.size());
@@ -164,7 +172,9 @@ class ScanTaskCuda : public TaskKernel {
     const CompiledSource compiled = source(space);
     ScanWalk walk = plan.walk;
     const auto pass = [&](bool writes, const std::byte* before, std::byte* after) {
-      const char* name = plan.rows ? (writes ? "scan_rows" : "scan_row_totals") : writes ? "scan_lanes" : "scan_lane_totals";
+      const char* name = plan.rows ? (writes ? "scan_rows" : "scan_row_totals")
+                         : writes  ? "scan_lanes"
+                                   : "scan_lane_totals";
       const unsigned grid[3] = {static_cast<unsigned>(plan.blocks),
                                 plan.rows ? static_cast<unsigned>(walk.segments) : 1u, 1};
       void* arguments[] = {params.data(), &walk, &before, &after};
@@ -192,7 +202,8 @@ class ScanTaskCuda : public TaskKernel {
 };
 
 constexpr const char* kStepText = R"(
-extern "C" __global__ void __launch_bounds__(256) scan_step(long long lanes, const W* total, W* before, W* running, int chained) {
+extern "C" __global__ void __launch_bounds__(256)
+    scan_step(long long lanes, const W* total, W* before, W* running, int chained) {
   const long long i = static_cast<long long>(blockIdx.x) * 256 + threadIdx.x;
   if (i >= lanes) return;
   const W so_far = chained != 0 ? running[i] : nothing();
@@ -226,8 +237,8 @@ class PrefixTaskCuda : public TaskKernel {
     out += reduce_prelude();
     const std::string_view lane = lane_type(spec.carry);
     const char* family = is_product(spec.op) ? "Product" : "Sum";
-    return out += core::text("using W = reduce::Wide<", lane, ">;\nusing M = reduce::", family, "<", lane, ", false>;\n",
-                             "TESSERA_HD W nothing() { return M::empty(); }\n",
+    return out += core::text("using W = reduce::Wide<", lane, ">;\nusing M = reduce::", family, "<",
+                             lane, ", false>;\n", "TESSERA_HD W nothing() { return M::empty(); }\n",
                              "TESSERA_HD W join(W a, W b) { return M::merge(a, b); }\n", kStepText);
   }
   ScanSpec spec_;
@@ -245,7 +256,8 @@ std::unique_ptr<TaskKernel> make_scan_cuda(KernelCache& cache, const ScanSpec& s
 
 std::size_t scan_scratch_cuda(const ScanSpec& spec) {
   if (spec.mode == ScanSpec::Mode::kPrefix) return 0;
-  return static_cast<std::size_t>(max_segment_totals(spec.grid.max_block_elements())) * itemsize(spec.carry);
+  return static_cast<std::size_t>(max_segment_totals(spec.grid.max_block_elements())) *
+         itemsize(spec.carry);
 }
 
 }  // namespace tessera::kernels::cuda

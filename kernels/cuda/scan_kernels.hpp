@@ -1,7 +1,8 @@
-// Kernels of cumulative sums and products. Text for CUDA: included by a source behind kernels/cuda/reduce_bodies.hpp
-// and what scan_source() defines: a program whose reduced value is an element in the dtype that is written and
-// whose store is the result, T (its lane type), kProduct, kSkipNan, kAxes, and set_lane(). The scanned axis is
-// the last one. Running values are wide (reduce::Wide<T>), as carries are. Which thread adds up what: scan_walk.hpp.
+// Kernels of cumulative sums and products. Text for CUDA: included by a source behind
+// kernels/cuda/reduce_bodies.hpp and what scan_source() defines: a program whose reduced value is
+// an element in the dtype that is written and whose store is the result, T (its lane type),
+// kProduct, kSkipNan, kAxes, and set_lane(). The scanned axis is the last one. Running values are
+// wide (reduce::Wide<T>), as carries are. Which thread adds up what: scan_walk.hpp.
 
 using W = reduce::Wide<T>;
 
@@ -75,10 +76,12 @@ TESSERA_HD void scan_lane(const Params& p, const ScanWalk& w, const W* before, W
   if (after != nullptr) after[number] = running;
 }
 
-extern "C" __global__ void __launch_bounds__(256) scan_lanes(const Params p, const ScanWalk w, const W* before, W* after) {
+extern "C" __global__ void __launch_bounds__(256)
+    scan_lanes(const Params p, const ScanWalk w, const W* before, W* after) {
   scan_lane<true>(p, w, before, after);
 }
-extern "C" __global__ void __launch_bounds__(256) scan_lane_totals(const Params p, const ScanWalk w, const W* before, W* after) {
+extern "C" __global__ void __launch_bounds__(256)
+    scan_lane_totals(const Params p, const ScanWalk w, const W* before, W* after) {
   scan_lane<false>(p, w, before, after);
 }
 
@@ -100,8 +103,9 @@ TESSERA_HD Prefix scan_group(W value, W* shared, int thread, int member, int mem
   return {member > 0 ? shared[thread - 1] : nothing(), shared[thread - member + members - 1]};
 }
 
-// Rows lie along the axis. A group of members takes a row's segment tile by tile: elements come and go in the order
-// of memory, and change places in shared memory, so that each member adds up kEach neighbours.
+// Rows lie along the axis. A group of members takes a row's segment tile by tile: elements come and
+// go in the order of memory, and change places in shared memory, so that each member adds up kEach
+// neighbours.
 template <bool kWrites>
 TESSERA_HD void scan_row(const Params& p, const ScanWalk& w, const W* before, W* after) {
   alignas(16) __shared__ unsigned char tile_memory[256 * (kEach + 1) * sizeof(W)];
@@ -112,7 +116,8 @@ TESSERA_HD void scan_row(const Params& p, const ScanWalk& w, const W* before, W*
   const int member = thread & (members - 1);
   // One place more after each member's, against conflicts of banks.
   W* const tile = reinterpret_cast<W*>(tile_memory) + (thread - member) * (kEach + 1);
-  const long long lane = (static_cast<long long>(blockIdx.x) << (8 - w.members_log)) + (thread >> w.members_log);
+  const long long lane =
+      (static_cast<long long>(blockIdx.x) << (8 - w.members_log)) + (thread >> w.members_log);
   const bool active = lane < w.lanes;
   const long long place = blockIdx.y * w.lanes + lane;
   const long long begin = blockIdx.y * w.segment;
@@ -158,15 +163,19 @@ TESSERA_HD void scan_row(const Params& p, const ScanWalk& w, const W* before, W*
   if (active && member == 0 && after != nullptr) after[place] = running;
 }
 
-extern "C" __global__ void __launch_bounds__(256) scan_rows(const Params p, const ScanWalk w, const W* before, W* after) {
+extern "C" __global__ void __launch_bounds__(256)
+    scan_rows(const Params p, const ScanWalk w, const W* before, W* after) {
   scan_row<true>(p, w, before, after);
 }
-extern "C" __global__ void __launch_bounds__(256) scan_row_totals(const Params p, const ScanWalk w, const W* before, W* after) {
+extern "C" __global__ void __launch_bounds__(256)
+    scan_row_totals(const Params p, const ScanWalk w, const W* before, W* after) {
   scan_row<false>(p, w, before, after);
 }
 
-// Totals of segments become what came before each; a thread for each lane, or, where segments are many, a block.
-extern "C" __global__ void __launch_bounds__(256) scan_few(const ScanWalk w, W* totals, const W* before, W* after) {
+// Totals of segments become what came before each; a thread for each lane, or, where segments are
+// many, a block.
+extern "C" __global__ void __launch_bounds__(256)
+    scan_few(const ScanWalk w, W* totals, const W* before, W* after) {
   const long long lane = static_cast<long long>(blockIdx.x) * 256 + threadIdx.x;
   if (lane >= w.lanes) return;
   W running = before != nullptr ? before[lane] : nothing();
@@ -185,7 +194,8 @@ extern "C" __global__ void __launch_bounds__(256) scan_few(const ScanWalk w, W* 
   }
   if (after != nullptr) after[lane] = running;
 }
-extern "C" __global__ void __launch_bounds__(256) scan_many(const ScanWalk w, W* totals, const W* before, W* after) {
+extern "C" __global__ void __launch_bounds__(256)
+    scan_many(const ScanWalk w, W* totals, const W* before, W* after) {
   alignas(16) __shared__ unsigned char group_memory[256 * sizeof(W)];
   const long long lane = blockIdx.x;
   const int thread = static_cast<int>(threadIdx.x);
@@ -194,7 +204,8 @@ extern "C" __global__ void __launch_bounds__(256) scan_many(const ScanWalk w, W*
     const bool mine = s + thread < w.segments;
     const long long place = (s + thread) * w.lanes + lane;
     const W total = mine ? totals[place] : nothing();
-    const Prefix prefix = scan_group(total, reinterpret_cast<W*>(group_memory), thread, thread, 256);
+    const Prefix prefix =
+        scan_group(total, reinterpret_cast<W*>(group_memory), thread, thread, 256);
     if (mine) totals[place] = join(running, prefix.before);
     running = join(running, prefix.total);
   }

@@ -7,7 +7,7 @@ namespace tessera::kernels::cuda {
 namespace {
 
 constexpr std::int64_t kThreads = 256;
-constexpr std::int64_t kEach = 8;             // elements of a member of a tile
+constexpr std::int64_t kEach = 8;              // elements of a member of a tile
 constexpr std::int64_t kBusyThreads = 131072;  // fill the largest devices
 constexpr std::int64_t kBusyBlocks = 1024;
 constexpr std::int64_t kLeastSegment = 64;
@@ -19,7 +19,8 @@ void cut(ScanWalk& walk, std::int64_t wanted, std::int64_t unit) {
   const std::int64_t most = std::min(kMostSegments, walk.length / (2 * unit));
   const std::int64_t segments = std::max<std::int64_t>(1, std::min(wanted, most));
   walk.segment = std::max(unit, ceil_div(ceil_div(walk.length, segments), unit) * unit);
-  walk.segments = static_cast<std::int32_t>(std::max<std::int64_t>(1, ceil_div(walk.length, walk.segment)));
+  walk.segments =
+      static_cast<std::int32_t>(std::max<std::int64_t>(1, ceil_div(walk.length, walk.segment)));
 }
 
 }  // namespace
@@ -43,7 +44,8 @@ ScanPlan plan_scan(std::int64_t lanes, std::int64_t length, bool innermost, bool
 }
 
 std::int64_t max_segment_totals(std::int64_t elements) {
-  // cut(): segments are kLeastSegment elements or more, and there are no more than makes everybody busy.
+  // cut(): segments are kLeastSegment elements or more, and there are no more than makes everybody
+  // busy.
   return std::min(elements / kLeastSegment, kBusyThreads);
 }
 

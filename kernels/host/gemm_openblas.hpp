@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include "kernels/block_view.hpp"
 #include "tessera/dtype.hpp"
 
 // Products of two matrices in host memory: OpenBLAS for floats and complex numbers, loops of our
@@ -17,13 +18,6 @@
 // float64).
 
 namespace tessera::kernels::host {
-
-/// A matrix in memory; strides in elements, of any sign, 0 for broadcast axes.
-struct MatrixView {
-  const std::byte* data = nullptr;
-  std::int64_t row_stride = 0;
-  std::int64_t col_stride = 0;
-};
 
 /// Bytes of 64-byte aligned scratch that gemm() needs for such operands: 0 for large ones with one
 /// unit stride each, else up to a copy of both.

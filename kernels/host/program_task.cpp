@@ -14,7 +14,7 @@ class ProgramTask : public TaskKernel {
  public:
   explicit ProgramTask(const ProgramSpec& spec) : spec_(spec), program_(spec.program) {
     for (const ProgramSpec::Load& load : spec_.loads) {
-      spans_.push_back(load.input >= 0 && !load.mirror && spans_blocks(load.from, spec_.grid));
+      if (load.input >= 0 && !load.mirror && spans_blocks(load.from, spec_.grid)) several_.push_back(&load.from);
     }
   }
 
@@ -22,52 +22,26 @@ class ProgramTask : public TaskKernel {
   std::size_t scratch_bytes() const {
     std::size_t bytes = program_scratch();
     const TaskBox box = largest_box(spec_.grid);
-    for (std::size_t k = 0; k < spans_.size() && gathers(); ++k) {
-      if (spans_[k]) bytes += gathered_bytes(spec_.loads[k].from, box);
-    }
+    if (!gathers()) return bytes;
+    for (const ArrayRead* from : several_) bytes += gathered_bytes(*from, box);
     return bytes;
   }
 
   void run(const TaskArgs& args) const override {
     const TaskBox box = task_box(spec_.grid, args.coords);
-    if (gathers() || std::find(spans_.begin(), spans_.end(), true) == spans_.end() || box.elements() == 0) {
+    if (gathers() || several_.empty() || box.elements() == 0) {
       run_box(args, box, box);
       return;
     }
-    // Each part of the block reads one block of every array.
-    std::array<std::vector<std::int64_t>, kMaxRank> cuts;
-    const auto rank = static_cast<std::size_t>(box.rank);
-    for (std::size_t a = 0; a < rank; ++a) cuts[a] = cuts_along(box, a);
-    Extents index{};
-    for (bool more = true; more;) {
-      TaskBox part = box;
-      for (std::size_t a = 0; a < rank; ++a) {
-        part.begin[a] = cuts[a][static_cast<std::size_t>(index[a])];
-        part.extent[a] = cuts[a][static_cast<std::size_t>(index[a]) + 1] - part.begin[a];
-      }
+    for_each_part(box, several_, [&](const TaskBox& part) {
       run_box(args, box, part);
-      more = false;
-      for (std::size_t a = rank; a-- > 0 && !more;) {
-        more = ++index[a] + 1 < std::ssize(cuts[a]);
-        if (!more) index[a] = 0;
-      }
-    }
+      return true;
+    });
   }
 
  private:
   bool gathers() const { return !spec_.program.reductions.empty(); }
   std::size_t program_scratch() const { return (program_.scratch_bytes() + 255) / 256 * 256; }
-
-  // Where the part of a block along an axis begins, and where the last one ends.
-  std::vector<std::int64_t> cuts_along(const TaskBox& box, std::size_t axis) const {
-    std::vector<std::int64_t> cuts{box.begin[axis], box.begin[axis] + box.extent[axis]};
-    for (std::size_t k = 0; k < spans_.size(); ++k) {
-      if (spans_[k]) append_task_cuts(spec_.loads[k].from, box, axis, cuts);
-    }
-    std::sort(cuts.begin(), cuts.end());
-    cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
-    return cuts;
-  }
 
   // Runs the program over a part of the task's block.
   void run_box(const TaskArgs& args, const TaskBox& block, const TaskBox& box) const {
@@ -144,7 +118,7 @@ class ProgramTask : public TaskKernel {
 
   ProgramSpec spec_;
   PreparedProgram program_;
-  std::vector<bool> spans_;  // by load: some block of a task reads several of its blocks
+  std::vector<const ArrayRead*> several_;  // of spec_.loads: some block of a task reads several of their blocks
 };
 
 }  // namespace
