@@ -7,6 +7,7 @@
 #include "array/node.hpp"
 #include "array/number.hpp"
 #include "array/refuse.hpp"
+#include "core/environment.hpp"
 
 namespace tessera::random {
 namespace {
@@ -24,6 +25,7 @@ class SeedSequence {
   }
   std::uint64_t next() {
     const std::lock_guard lock(mutex_);
+    if (!seed_) seed_ = core::shared_seed();
     if (!seed_) {
       std::random_device device;
       seed_ = std::uint64_t{device()} << 32 | device();

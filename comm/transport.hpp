@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "comm/address.hpp"
 #include "device/device.hpp"
@@ -41,5 +42,7 @@ class Transport {
 
 /// Between the memories of this process, whose rank is 0.
 Transport& local_transport();
+/// The same for another rank.
+std::unique_ptr<Transport> make_local_transport(Rank rank);
 
 }  // namespace tessera::comm

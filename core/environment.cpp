@@ -98,6 +98,13 @@ const std::vector<VariableInfo>& environment_variables() {
       {"TESSERA_FUSE", "on or off: fuse elementwise chains; default on"},
       {"TESSERA_WINDOW", "tasks looked ahead of the first unfinished one; default 4096"},
       {"TESSERA_MODULE_PATH", "folders of the run-time modules (NetCDF), with a \":\" between them"},
+      {"TESSERA_RANK", "number of this process among those that compute together, from 0"},
+      {"TESSERA_WORLD_SIZE", "how many processes compute together"},
+      {"TESSERA_RENDEZVOUS", "host:port where the first process listens for the others"},
+      {"TESSERA_JOB_TOKEN", "secret of the job, 64 hexadecimal digits; needed beyond one machine"},
+      {"TESSERA_JOB_TOKEN_FILE", "file that holds the token and that only its owner may read"},
+      {"TESSERA_JOIN_TIMEOUT", "seconds in which all processes must come; default 60"},
+      {"TESSERA_RANK_TIMEOUT", "seconds after which a process that says nothing is lost; default 10"},
       {"TESSERA_CACHE_DIR", "folder for compiled CUDA kernels; default: tessera in the user's cache folder"},
   };
   return kTable;

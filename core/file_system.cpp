@@ -202,6 +202,12 @@ File FileSystem::create(const std::string& path, std::string_view where) const {
   return File(*calls_, handle, path, std::string(where));
 }
 
+File FileSystem::open_to_write(const std::string& path, std::string_view where) const {
+  const int handle = retry_interrupted([&] { return calls_->open(path.c_str(), O_RDWR, 0); });
+  if (handle < 0) fail(where, "a file must exist and be writable", path, -handle);
+  return File(*calls_, handle, path, std::string(where));
+}
+
 File FileSystem::create_unnamed(const std::string& folder, std::string_view where) const {
   constexpr unsigned kOwnerOnly = 0600;
   const int flags = O_RDWR | O_EXCL | O_NOFOLLOW;
@@ -400,13 +406,25 @@ AtomicFile::AtomicFile(const FileSystem& file_system, const std::string& final_p
       file_(file_system.create(temporary_path_, where)),
       pending_(true) {}
 
+AtomicFile::AtomicFile(const FileSystem& file_system, const std::string& final_path,
+                       std::string_view where, const Shared& shared)
+    : file_system_(&file_system),
+      final_path_(file_system.writable_path(final_path, where)),
+      temporary_path_(core::text(final_path_, ".", shared.tag, ".part")),
+      where_(where),
+      file_(shared.leader ? file_system.create(temporary_path_, where)
+                          : file_system.open_to_write(temporary_path_, where)),
+      pending_(shared.leader),
+      leader_(shared.leader) {}
+
 AtomicFile::AtomicFile(AtomicFile&& other) noexcept
     : file_system_(other.file_system_),
       final_path_(std::move(other.final_path_)),
       temporary_path_(std::move(other.temporary_path_)),
       where_(std::move(other.where_)),
       file_(std::move(other.file_)),
-      pending_(std::exchange(other.pending_, false)) {}
+      pending_(std::exchange(other.pending_, false)),
+      leader_(other.leader_) {}
 
 AtomicFile::~AtomicFile() {
   if (!pending_) return;
@@ -420,6 +438,7 @@ AtomicFile::~AtomicFile() {
 void AtomicFile::commit() {
   file_.fsync();
   file_.close();
+  if (!leader_) return;
   file_system_->rename(temporary_path_, final_path_, where_);
   pending_ = false;
   file_system_->sync_directory(parent_folder(final_path_), where_);

@@ -101,6 +101,8 @@ class FileSystem {
   File open(const std::string& path, std::string_view where = "open") const;
   /// An empty file to read and write; what lay there is truncated.
   File create(const std::string& path, std::string_view where = "create") const;
+  /// An existing file, to read and write as it is.
+  File open_to_write(const std::string& path, std::string_view where = "open") const;
   /// An empty file in `folder` that has no name, that only its owner could read, and that is gone
   /// when closed. Reads and writes go past the page cache where the file system allows it: offsets,
   /// sizes and addresses must be multiples of 4096.
@@ -153,6 +155,14 @@ std::string parent_folder(const std::string& path);
 class AtomicFile {
  public:
   AtomicFile(const FileSystem& file_system, const std::string& final_path, std::string_view where);
+  /// One that several processes write: those with the same tag write the same file. The leader creates it, before
+  /// others open it, and gives it its name, after their commit() has made durable what they wrote.
+  struct Shared {
+    std::string tag;
+    bool leader = true;
+  };
+  AtomicFile(const FileSystem& file_system, const std::string& final_path, std::string_view where,
+             const Shared& shared);
   AtomicFile(AtomicFile&& other) noexcept;
   AtomicFile& operator=(AtomicFile&&) = delete;
   ~AtomicFile();
@@ -172,6 +182,7 @@ class AtomicFile {
   std::string where_;
   File file_;
   bool pending_ = false;
+  bool leader_ = true;
 };
 
 }  // namespace tessera::core

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 #include <cstring>
 
 #include "core/text.hpp"
@@ -37,6 +38,9 @@ HostDevices::HostDevices(const HostDevicesOptions& options) {
   }
   host_tier_ = std::make_unique<HostPool>("the host tier", "TESSERA_HOST_MEMORY",
                                           options.host_budget_bytes, *allocator, options.fill_freed);
+  outgoing_ = std::make_unique<HostPool>("the memory for other ranks", "no variable",
+                                         std::numeric_limits<std::size_t>::max(), *allocator,
+                                         options.fill_freed);
   const core::FileSystem& files =
       options.file_system != nullptr ? *options.file_system : core::posix_file_system();
   disk_tier_ = std::make_unique<SpillStore>(
@@ -115,7 +119,8 @@ int cuda_device_count(const TesseraCudaApi& api) {
 }
 
 std::size_t HostDevices::bytes_in_use() const {
-  std::size_t total = host_tier_->bytes_in_use() + disk_tier_->bytes_in_use();
+  std::size_t total =
+      host_tier_->bytes_in_use() + disk_tier_->bytes_in_use() + outgoing_->bytes_in_use();
   for (const Device& device : devices_) total += device.pool->bytes_in_use();
   if (cuda_ != nullptr) total += cuda_->staging().bytes_in_use();
   return total;

@@ -70,6 +70,8 @@ class HostDevices {
   const std::vector<Device>& devices() const noexcept { return devices_; }
   MemoryPool& pool(std::size_t device) const noexcept { return *devices_[device].pool; }
   MemoryPool& host_tier() const noexcept { return *host_tier_; }
+  /// Memory of blocks that go from disk to another rank: one for each disk stream at most.
+  MemoryPool& outgoing() const noexcept { return *outgoing_; }
   DiskTier& disk_tier() const noexcept { return *disk_tier_; }
   /// Streams for transfers to and from disk, beside the workers.
   const std::vector<std::unique_ptr<Stream>>& disk_streams() const noexcept {
@@ -98,6 +100,7 @@ class HostDevices {
   std::vector<std::unique_ptr<MemoryPool>> pools_;
   std::vector<Device> devices_;
   std::unique_ptr<MemoryPool> host_tier_;
+  std::unique_ptr<MemoryPool> outgoing_;
   std::unique_ptr<DiskTier> disk_tier_;
   std::vector<std::unique_ptr<Stream>> disk_streams_;
   std::unique_ptr<WorkerPool> helpers_;

@@ -220,6 +220,13 @@ std::unique_ptr<RegionWriter> create_npy(const core::FileSystem& files, const st
   return std::make_unique<NpyRegionWriter>(NpyWriter::create(files, path, shape, dtype));
 }
 
+std::unique_ptr<RegionWriter> create_shared_npy(const core::FileSystem& files,
+                                                const std::string& path, const Shape& shape,
+                                                DType dtype,
+                                                const core::AtomicFile::Shared& shared) {
+  return std::make_unique<NpyRegionWriter>(NpyWriter::create(files, path, shape, dtype, shared));
+}
+
 void write_picture(const core::FileSystem& files, const std::string& path,
                    std::span<const double> values, std::int64_t rows, std::int64_t columns,
                    const PngOptions& options) {

@@ -50,6 +50,11 @@ class RegionWriter {
 };
 std::unique_ptr<RegionWriter> create_npy(const core::FileSystem& files, const std::string& path,
                                          const Shape& shape, DType dtype);
+/// One that several processes write: the leader creates the file before the others open it, and finishes it after them.
+std::unique_ptr<RegionWriter> create_shared_npy(const core::FileSystem& files,
+                                                const std::string& path, const Shape& shape,
+                                                DType dtype,
+                                                const core::AtomicFile::Shared& shared);
 
 /// Draws rows * columns values, in C order. \throws as tessera::save_png().
 void write_picture(const core::FileSystem& files, const std::string& path,

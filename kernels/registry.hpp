@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 
 #include "kernels/task_kernel.hpp"
 
@@ -25,6 +26,10 @@ class Registry {
 
 /// Kernels that run on the cores of this machine.
 const Registry& host_registry();
+
+/// What the bits of the host's results depend on besides the program: SIMD target, BLAS build and core type, LAPACK
+/// threads.
+std::string numeric_profile();
 
 /// Kernels for the CUDA devices of `system`, which outlives the registry and its kernels. Families that have none
 /// run `host`'s on this machine's cores, between copies.

@@ -13,11 +13,13 @@
 #include "core/trace.hpp"
 #include "device/device_spec.hpp"
 #include "device/host_devices.hpp"
+#include "scheduler/executor/exchange.hpp"
 #include "scheduler/executor/host_driver.hpp"
 #include "scheduler/plan/explain.hpp"
 #include "scheduler/plan/lower.hpp"
 #include "scheduler/seams.hpp"
 #include "tessera/error.hpp"
+#include "tessera/version.hpp"
 
 namespace tessera {
 
@@ -87,12 +89,21 @@ void choose_devices(const std::string& text, const Seams& seams, device::HostDev
   std::iota(out.cuda_devices.begin(), out.cuda_devices.end(), 0);
 }
 
-device::HostDevicesOptions device_options(const SessionOptions& options, const Seams& seams) {
+// Ranks of one machine share its memory.
+int ranks_here(const comm::World& world) {
+  int count = 0;
+  for (std::int32_t rank = 0; rank < world.ranks(); ++rank) {
+    count += world.host(comm::Rank{rank}) == world.host(world.rank()) ? 1 : 0;
+  }
+  return count;
+}
+
+device::HostDevicesOptions device_options(const SessionOptions& options, const Seams& seams, const comm::World& world) {
   const core::Environment& env = core::environment();
   if (options.device_memory_bytes == std::size_t{0}) {
     throw InvalidArgument("[session] a device needs memory; got SessionOptions::device_memory_bytes of 0; try 256 MiB");
   }
-  const std::size_t free = core::available_memory_bytes();
+  const std::size_t free = core::available_memory_bytes() / static_cast<std::size_t>(ranks_here(world));
   device::HostDevicesOptions out;
   choose_devices(options.devices.empty() ? env.devices : options.devices, seams, out);
   const bool cuda = !out.cuda_devices.empty();
@@ -129,6 +140,8 @@ RunReport report_of(const scheduler::RunCounters& c, double seconds) {
   out.to_disk_bytes = c.to_disk_bytes;
   out.from_disk_bytes = c.from_disk_bytes;
   out.dropped_bytes = c.dropped_bytes;
+  out.fetched_bytes = c.fetched_bytes;
+  out.sent_bytes = c.sent_bytes;
   out.peak_device_bytes = c.peak_bytes;
   out.peak_host_bytes = c.peak_host_bytes;
   out.peak_disk_bytes = c.peak_disk_bytes;
@@ -147,6 +160,11 @@ const Seams& machine_seams() {
   return seams;
 }
 
+// Ranks whose results could differ in their bits do not compute together.
+comm::World& process_world() {
+  return comm::process_world(core::text(TESSERA_VERSION_STRING, " (", kernels::numeric_profile(), ")"));
+}
+
 thread_local Session* current_session = nullptr;
 
 // What stands for an array that is kept: errors name the line that built the array.
@@ -162,10 +180,18 @@ Array kept_array(const Array& array, const std::shared_ptr<ResidentArray>& block
 }  // namespace
 
 struct Session::Impl {
-  Impl(const SessionOptions& o, const Seams& s) : Impl(o, s, device_options(o, s)) {}
-  Impl(const SessionOptions& o, const Seams& s, const device::HostDevicesOptions& machine)
-      : options(o), seams(s), devices(std::make_shared<device::HostDevices>(machine)), spill_folder(machine.spill_folder) {
+  Impl(const SessionOptions& o, const Seams& s, comm::World& w) : Impl(o, s, w, device_options(o, s, w)) {}
+  Impl(const SessionOptions& o, const Seams& s, comm::World& w, const device::HostDevicesOptions& machine)
+      : options(o), seams(s), world(w), devices(std::make_shared<device::HostDevices>(machine)), spill_folder(machine.spill_folder) {
     const core::Environment& env = core::environment();
+    if (devices->cuda() != nullptr && world.ranks() > 1) {
+      throw InvalidArgument(core::text("[session] several ranks compute on host devices only; got ", device_names(*devices),
+                                       " on ", world.ranks(), " ranks; try TESSERA_DEVICES=host, or one rank"));
+    }
+    exchange = scheduler::Exchange::of(world);
+    if (world.rank() != comm::Rank{0} && seams.transport == &comm::local_transport()) {
+      transport = comm::make_local_transport(world.rank());
+    }
     if (devices->cuda() != nullptr) cuda_registry = kernels::make_cuda_registry(*devices->cuda(), *seams.kernels);
     fuse = o.fuse.value_or(env.fuse);
     window = env.window;
@@ -215,6 +241,10 @@ struct Session::Impl {
 
   std::unique_lock<std::mutex> lock() const {
     refuse_inside_run();
+    if (exchange != nullptr && scheduler::inside_any_run()) {
+      throw Error("[session] with several ranks a task computes nothing of its own; got a call from inside one; try "
+                  "passing what it needs as an argument");
+    }
     return std::unique_lock(mutex);
   }
 
@@ -264,12 +294,14 @@ struct Session::Impl {
     const scheduler::Lowered lowered = plan(goals, true, calls);
     const bool logged = core::logs(core::LogLevel::kDebug);
     if (logged) log_plan(lowered.plan);
+    if (exchange != nullptr) refuse_calls(lowered.plan);
     const scheduler::TaskOrder order(lowered.plan);
     scheduler::HostRunOptions host;
+    host.exchange = exchange.get();
     host.devices = devices;
     host.registry = &registry();
     host.clock = seams.clock;
-    host.transport = seams.transport;
+    host.transport = transport != nullptr ? transport.get() : seams.transport;
     for (const auto& [blocks, slot] : lowered.residents) {
       host.residents.push_back({slot, own(blocks)});
     }
@@ -286,10 +318,22 @@ struct Session::Impl {
     return result;
   }
 
+  // What a call returns is a value of this process, which no other one could read.
+  void refuse_calls(const scheduler::Plan& plan) const {
+    for (const scheduler::PlanNode& node : plan.nodes) {
+      if (!node.sink || !node.impure) continue;
+      throw InvalidArgument(core::text("[delayed] delayed calls run in one process; got some on ", world.ranks(),
+                                       " ranks; try map_blocks, whose blocks travel"));
+    }
+  }
+
   std::vector<HostArray> compute(const std::vector<Array>& arrays, const RunOptions& run_options);
 
   SessionOptions options;
   const Seams seams;
+  comm::World& world;
+  std::shared_ptr<scheduler::Exchange> exchange;  // null with one rank
+  std::unique_ptr<comm::Transport> transport;     // between the memories of a rank that is not the first
   std::shared_ptr<device::HostDevices> devices;
   std::unique_ptr<kernels::Registry> cuda_registry;  // of CUDA devices; null on the host
   std::string spill_folder;
@@ -317,7 +361,7 @@ std::vector<HostArray> Session::Impl::compute(const std::vector<Array>& arrays, 
 
 Session::Session(const SessionOptions& options) : Session(options, machine_seams()) {}
 Session::Session(const SessionOptions& options, const Seams& seams)
-    : impl_(std::make_shared<Impl>(options, seams)) {}
+    : impl_(std::make_shared<Impl>(options, seams, seams.world != nullptr ? *seams.world : process_world())) {}
 Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
@@ -335,6 +379,34 @@ const device::HostDevices& scheduler::Seams::devices(const Session& session) { r
 const scheduler::Seams& scheduler::Seams::current() noexcept {
   const bool scoped = current_session != nullptr && current_session->impl_ != nullptr;
   return scoped ? current_session->impl_->seams : machine_seams();
+}
+
+scheduler::Seams::Team scheduler::Seams::team() {
+  const Session::Impl& impl = Session::current().impl();
+  Team out;
+  out.rank = impl.world.rank().number;
+  out.ranks = impl.world.ranks();
+  if (impl.exchange != nullptr) {
+    out.tag = core::text(impl.world.shared_seed(), "-", impl.exchange->step());
+  }
+  return out;
+}
+
+void scheduler::Seams::together(const std::function<void()>& work) {
+  Session::Impl& impl = Session::current().impl();
+  if (impl.exchange == nullptr) return work();
+  const std::unique_lock lock = impl.lock();
+  try {
+    work();
+  } catch (const std::exception& e) {
+    abandon_step(*impl.exchange, e.what());
+    throw;
+  }
+  // A computation of nothing ends when all ranks have come to it.
+  std::vector<SlotIndex> kept;
+  const RunReport last = impl.last;
+  impl.run({}, {}, kept);
+  impl.last = last;
 }
 
 Session::Impl& Session::impl() const {

@@ -37,6 +37,7 @@ VENDORS = {
     "NetCDF": r"netcdf\.h",
     "HDF5": r"hdf5\.h|H5.*\.h",
     "CUDA": r"cuda.*\.h|cublas.*\.h|cusolver.*\.h|nvrtc\.h",
+    "OpenSSL": r"openssl/.*",
     "NCCL": r"nccl\.h",
     "UCX": r"uc[pst]/.*",
 }

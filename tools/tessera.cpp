@@ -6,6 +6,7 @@
 #include "tessera/version.hpp"
 #include "tools/demo/demo.hpp"
 #include "tools/info.hpp"
+#include "tools/run.hpp"
 
 namespace {
 
@@ -28,12 +29,20 @@ int run(int argc, char** argv) {
       ->capture_default_str();
   demo->add_flag("--quick", options.quick, "Sizes that take about a second each");
 
+  tessera::RunRanksOptions ranks;
+  CLI::App* run_command = app.add_subcommand("run", "Run a program on several ranks of this machine");
+  run_command->add_option("-n,--ranks", ranks.ranks, "Number of ranks")->required();
+  run_command->add_option("--devices", ranks.devices, "Devices of each rank, such as host:2");
+  run_command->add_option("command", ranks.command, "Program and its arguments")->required();
+  run_command->positionals_at_end();
+
   CLI11_PARSE(app, argc, argv);
   if (app.get_subcommands().empty()) {
     std::cerr << app.help();
     return 1;
   }
   try {
+    if (run_command->parsed()) return tessera::run_ranks(ranks);
     if (info->parsed()) return tessera::print_info(std::cout);
     return tessera::demo::run(options);
   } catch (const std::exception& error) {

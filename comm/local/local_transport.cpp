@@ -31,4 +31,8 @@ Transport& local_transport() {
   return transport;
 }
 
+std::unique_ptr<Transport> make_local_transport(Rank rank) {
+  return std::make_unique<LocalTransport>(rank);
+}
+
 }  // namespace tessera::comm

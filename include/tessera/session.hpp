@@ -41,6 +41,8 @@ struct RunReport {
   std::size_t to_disk_bytes = 0;
   std::size_t from_disk_bytes = 0;
   std::size_t dropped_bytes = 0;    ///< evicted by forgetting, to be computed again
+  std::size_t fetched_bytes = 0;    ///< from other ranks
+  std::size_t sent_bytes = 0;       ///< to other ranks
   std::vector<std::size_t> peak_device_bytes;
   std::size_t peak_host_bytes = 0;
   std::size_t peak_disk_bytes = 0;

@@ -149,25 +149,45 @@ void NpyFile::read_region(const Shape& start, const Shape& count, void* out) con
 NpyWriter::NpyWriter(core::AtomicFile file, NpyHeader header)
     : file_(std::move(file)), header_(std::move(header)) {}
 
-NpyWriter NpyWriter::create(const core::FileSystem& file_system, const std::string& path,
-                            const Shape& shape, DType dtype) {
-  NpyHeader header;
-  header.dtype = dtype;
-  header.shape = shape;
-  const std::string bytes = npy_header_bytes(shape, dtype);
-  header.data_offset = bytes.size();
+namespace {
+
+// The header's bytes, and the size of the whole file.
+std::string checked_header(const std::string& path, const Shape& shape, DType dtype,
+                           std::uint64_t& size_bytes) {
+  std::string bytes = npy_header_bytes(shape, dtype);
   const auto elements = static_cast<std::uint64_t>(element_count(shape));
-  std::uint64_t size_bytes = 0;
   if (__builtin_mul_overflow(elements, std::uint64_t{itemsize(dtype)}, &size_bytes) ||
-      __builtin_add_overflow(size_bytes, header.data_offset, &size_bytes) ||
-      size_bytes > INT64_MAX) {
+      __builtin_add_overflow(size_bytes, bytes.size(), &size_bytes) || size_bytes > INT64_MAX) {
     throw InvalidArgument(core::text("[npy] an array must fit a file; got shape ", to_string(shape),
                                      " of ", dtype, " for ", path, "; try a smaller array"));
   }
-  core::AtomicFile file(file_system, path, "npy");
+  return bytes;
+}
+
+}  // namespace
+
+NpyWriter NpyWriter::create(const core::FileSystem& file_system, const std::string& path,
+                            const Shape& shape, DType dtype) {
+  std::uint64_t size_bytes = 0;
+  const std::string header = checked_header(path, shape, dtype, size_bytes);
+  return begin(core::AtomicFile(file_system, path, "npy"), header, size_bytes, shape, dtype);
+}
+
+NpyWriter NpyWriter::create(const core::FileSystem& file_system, const std::string& path,
+                            const Shape& shape, DType dtype,
+                            const core::AtomicFile::Shared& shared) {
+  std::uint64_t size_bytes = 0;
+  const std::string header = checked_header(path, shape, dtype, size_bytes);
+  core::AtomicFile file(file_system, path, "npy", shared);
+  if (shared.leader) return begin(std::move(file), header, size_bytes, shape, dtype);
+  return NpyWriter(std::move(file), {.dtype = dtype, .shape = shape, .data_offset = header.size()});
+}
+
+NpyWriter NpyWriter::begin(core::AtomicFile file, const std::string& header,
+                           std::uint64_t size_bytes, const Shape& shape, DType dtype) {
   file.file().reserve(size_bytes);
-  file.file().pwrite_all(bytes.data(), bytes.size(), 0);
-  return NpyWriter(std::move(file), std::move(header));
+  file.file().pwrite_all(header.data(), header.size(), 0);
+  return NpyWriter(std::move(file), {.dtype = dtype, .shape = shape, .data_offset = header.size()});
 }
 
 void NpyWriter::write_region(const Shape& start, const Shape& count, const void* in) const {

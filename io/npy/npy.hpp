@@ -60,6 +60,9 @@ class NpyWriter {
   /// \throws IoError when the folder is not writable or the disk is too full.
   static NpyWriter create(const core::FileSystem& file_system, const std::string& path,
                           const Shape& shape, DType dtype);
+  /// The same by several processes: what only the first of them may do, the leader does.
+  static NpyWriter create(const core::FileSystem& file_system, const std::string& path,
+                          const Shape& shape, DType dtype, const core::AtomicFile::Shared& shared);
 
   const Shape& shape() const noexcept { return header_.shape; }
   DType dtype() const noexcept { return header_.dtype; }
@@ -71,6 +74,8 @@ class NpyWriter {
 
  private:
   NpyWriter(core::AtomicFile file, NpyHeader header);
+  static NpyWriter begin(core::AtomicFile file, const std::string& header, std::uint64_t size_bytes,
+                         const Shape& shape, DType dtype);
 
   core::AtomicFile file_;
   NpyHeader header_;

@@ -1,7 +1,10 @@
 #include <string_view>
 
+#include "core/environment.hpp"
 #include "core/text.hpp"
 #include "kernels/host/block_tasks.hpp"
+#include "kernels/host/gemm_openblas.hpp"
+#include "kernels/host/loops.hpp"
 #include "kernels/host/tasks.hpp"
 #include "kernels/registry.hpp"
 #include "tessera/error.hpp"
@@ -42,6 +45,12 @@ class HostRegistry : public Registry {
 };
 
 }  // namespace
+
+std::string numeric_profile() {
+  const core::Environment& env = core::environment();
+  return core::text(host::simd_target(), ", ", host::blas_info(), ", ",
+                    env.lapack_threads.value_or(core::available_cores()), " LAPACK threads");
+}
 
 const Registry& host_registry() {
   static const HostRegistry kRegistry;

@@ -48,6 +48,8 @@ struct BlockState {
   bool retained : 1 = false;
   bool offered : 1 = false;  ///< up for eviction where it is, at next_use
   bool stale : 1 = false;    ///< the task that next_use stands for has run
+  bool remote : 1 = false;   ///< another rank makes it, and keeps it until this one has fetched it
+  bool shared : 1 = false;   ///< other ranks read it, too: each counts as one reader
 };
 static_assert(sizeof(BlockState) == 40);
 

@@ -20,6 +20,7 @@ constexpr std::size_t kShortList = 64;     // of inputs; longer ones are not kep
 Dispatcher::Dispatcher(const TaskOrder& order, DispatcherOptions options, Driver& driver)
     : order_(&order),
       plan_(&order.plan()),
+      share_(options.share),
       options_(std::move(options)),
       driver_(&driver),
       cursor_(order),
@@ -51,7 +52,7 @@ void Dispatcher::check_fit() const {
 }
 
 std::uint64_t Dispatcher::sequence(TaskId id) const noexcept {
-  if (id > ring_mask_) return again_sequences_[id - ring_mask_ - 1];
+  if (id > ring_mask_) return extra_sequences_[id - ring_mask_ - 1];
   return head_ + ((id - head_) & ring_mask_);
 }
 
@@ -119,7 +120,12 @@ void Dispatcher::add_resident(const ResidentBlock& block) {
   next_buffer_ = std::max(next_buffer_, block.buffer + 1);
   std::int64_t coords[kMaxRank];
   plan_->decode(plan_->slots[at(block.key.slot)].node, block.key.block, coords);
-  state.readers_left = plan_->reader_count(block.key.slot, coords);
+  if (share_ == nullptr) {
+    state.readers_left = plan_->reader_count(block.key.slot, coords);
+  } else {
+    state.readers_left = share_->readers(block.key.slot, coords, others_);
+    if (!others_.empty()) kept_for_others_.push_back(block.key);
+  }
   state.next_use = order_->next_reader_after(block.key.slot, coords, 0, -1);
   const std::size_t bytes = block_bytes(block.key);
   std::size_t& peak = block.place.tier == Tier::kDevice ? counters_.peak_bytes[block.place.device]
@@ -131,6 +137,17 @@ void Dispatcher::add_resident(const ResidentBlock& block) {
 
 void Dispatcher::start() {
   started_ = true;
+  std::int64_t coords[kMaxRank];
+  for (const BlockKey& key : kept_for_others_) {
+    plan_->decode(plan_->slots[at(key.slot)].node, key.block, coords);
+    BlockState& state = table_.at(key);
+    share_->readers(key.slot, coords, others_);
+    state.readers_left += static_cast<std::uint32_t>(others_.size());
+    state.shared = true;
+    unsent_ += static_cast<std::int64_t>(others_.size());
+    tell_readers(key, coords);
+  }
+  kept_for_others_.clear();
   fill_window();
   run_devices();
 }
@@ -150,7 +167,11 @@ void Dispatcher::fill_window() {
     }
     frontier_ = item.position;
     frontier_node_ = item.node;
-    set_up(item, coords);
+    if (share_ == nullptr || share_->runs(item.node, coords)) {
+      set_up(item, coords);
+    } else {
+      ++foreign_tasks_;
+    }
   }
 }
 
@@ -168,6 +189,8 @@ void Dispatcher::set_up(const TaskOrder::Cursor::Item& item, const std::int64_t*
   plan_->for_each_input(
       item.node, coords, [&](SlotIndex slot, std::int64_t block, std::int32_t input) {
         BlockState* state = table_.find({slot, block});
+        if (share_ != nullptr && (state == nullptr || (state->remote && state->readers_left == 0)))
+          state = expect({slot, block});
         if (state == nullptr) {
           throw std::logic_error(
               core::text("[plan] the total order reads a block before it is made; got slot ", slot,
@@ -188,8 +211,15 @@ void Dispatcher::set_up(const TaskOrder::Cursor::Item& item, const std::int64_t*
   for (SlotIndex slot : node.outputs) {
     BlockState& state = table_.at({slot, item.block});
     state.status = Status::kPending;
-    state.readers_left = plan_->reader_count(slot, coords);
     state.retained = plan_->slots[at(slot)].retained;
+    if (share_ == nullptr) {
+      state.readers_left = plan_->reader_count(slot, coords);
+      continue;
+    }
+    state.readers_left = share_->readers(slot, coords, others_);
+    state.readers_left += static_cast<std::uint32_t>(others_.size());
+    state.shared = !others_.empty();
+    unsent_ += static_cast<std::int64_t>(others_.size());
   }
   task.missing = missing;
   tasks_[id] = task;
@@ -219,28 +249,39 @@ void Dispatcher::wake(BlockState& state) {
     waiters_[w].next = free_waiter_;
     free_waiter_ = w;
     w = waiter.next;
-    if (--tasks_[waiter.task].missing == 0) make_ready(waiter.task);
+    if (--tasks_[waiter.task].missing > 0) continue;
+    if (tasks_[waiter.task].role == Role::kSend) {
+      send(waiter.task);
+    } else {
+      make_ready(waiter.task);
+    }
   }
 }
 
 void Dispatcher::recompute(BlockRef ref, TaskId reader) {
   const BlockKey key = table_.key(ref);
+  BlockState& state = table_.at(ref);
   Task task;
   task.node = plan_->slots[at(key.slot)].node;
   task.block = key.block;
   task.position = tasks_[reader].position;
-  task.again = true;
-  if (free_again_.empty()) {
-    free_again_.push_back(static_cast<TaskId>(tasks_.size()));
+  task.role = state.remote ? Role::kFetch : Role::kAgain;
+  task.inputs[0] = ref;
+  state.status = Status::kPending;
+  make_ready(new_extra_task(task, sequence(reader)));
+}
+
+TaskId Dispatcher::new_extra_task(const Task& task, std::uint64_t sequence) {
+  if (free_extra_.empty()) {
+    free_extra_.push_back(static_cast<TaskId>(tasks_.size()));
     tasks_.emplace_back();
-    again_sequences_.push_back(0);
+    extra_sequences_.push_back(0);
   }
-  const TaskId id = free_again_.back();
-  free_again_.pop_back();
-  again_sequences_[id - ring_mask_ - 1] = sequence(reader);
+  const TaskId id = free_extra_.back();
+  free_extra_.pop_back();
+  extra_sequences_[id - ring_mask_ - 1] = sequence;
   tasks_[id] = task;
-  table_.at(ref).status = Status::kPending;
-  make_ready(id);
+  return id;
 }
 
 void Dispatcher::make_ready(TaskId id) {
@@ -248,9 +289,11 @@ void Dispatcher::make_ready(TaskId id) {
   if (task.device == kNoDevice) task.device = choose_device(task);
   task.phase = Phase::kReady;
   Device& device = devices_[task.device];
-  device.ready.emplace_back(sequence(id), id);
-  std::push_heap(device.ready.begin(), device.ready.end(), std::greater<>());
-  ++ready_total_;
+  const bool fetch = task.role == Role::kFetch;
+  auto& heap = fetch ? device.fetches : device.ready;
+  heap.emplace_back(sequence(id), id);
+  std::push_heap(heap.begin(), heap.end(), std::greater<>());
+  ready_total_ += fetch ? 0 : 1;
   mark(task.device);
 }
 
@@ -315,6 +358,8 @@ void Dispatcher::move_done(std::uint32_t id) {
 // -------------------------------------------------------------------------------------------
 
 void Dispatcher::task_done(TaskId id) {
+  if (tasks_[id].role == Role::kFetch) return fetch_done(id);
+  if (tasks_[id].role == Role::kSend) return send_done(id);
   const Task task = tasks_[id];
   const PlanNode& node = plan_->nodes[at(task.node)];
   --in_flight_;
@@ -322,9 +367,9 @@ void Dispatcher::task_done(TaskId id) {
   devices_[task.device].used -= node.scratch_bytes;
   mark(task.device);
   tasks_[id].phase = Phase::kFree;
-  if (task.again) {
+  if (task.role == Role::kAgain) {
     ++counters_.recomputed;
-    free_again_.push_back(id);
+    free_extra_.push_back(id);
   } else {
     ++counters_.tasks;
     ++done_tasks_;
@@ -342,7 +387,7 @@ void Dispatcher::task_done(TaskId id) {
   for (SlotIndex slot : node.outputs) {
     const BlockRef ref = table_.ref({slot, task.block});
     BlockState& state = table_.at(ref);
-    if (task.again && state.status != Status::kPending) continue;
+    if (task.role == Role::kAgain && state.status != Status::kPending) continue;
     state.status = Status::kPresent;
     if (state.readers_left == 0 && !state.retained) {
       free_block(ref, state);
@@ -352,6 +397,11 @@ void Dispatcher::task_done(TaskId id) {
       set_next_use(state, next_use_after({slot, task.block}, frontier_, frontier_node_));
     offer(ref, state);
     wake(state);
+    if (state.shared && task.role == Role::kPlan) {
+      std::int64_t coords[kMaxRank];
+      plan_->decode(task.node, task.block, coords);
+      tell_readers({slot, task.block}, coords);
+    }
   }
   fill_window();
   run_devices();
@@ -373,7 +423,11 @@ void Dispatcher::mark_first() {
   };
   const Task& task = tasks_[head_ & ring_mask_];
   if (task.phase == Phase::kReady) look_again(task.device);
-  if (free_again_.size() == again_sequences_.size()) return;
+  for (std::size_t d = 0; d < devices_.size() && share_ != nullptr; ++d) {
+    if (!devices_[d].fetches.empty() && devices_[d].fetches.front().first == head_)
+      look_again(static_cast<DeviceIndex>(d));
+  }
+  if (free_extra_.size() == extra_sequences_.size()) return;
   for (std::size_t d = 0; d < devices_.size(); ++d) {
     const TaskId blocked = devices_[d].blocked;
     if (blocked != kNoTask && blocked > ring_mask_ && sequence(blocked) == head_)
@@ -442,8 +496,9 @@ void Dispatcher::promote_replica(BlockRef ref, BlockState& state) {
 std::string Dispatcher::stuck_reason() const {
   if (in_flight_ > 0 || cancelled_ || finished()) return {};
   for (std::size_t d = 0; d < devices_.size(); ++d) {
-    if (devices_[d].ready.empty()) continue;
-    const Task& task = tasks_[devices_[d].ready.front().second];
+    const auto& heap = devices_[d].ready.empty() ? devices_[d].fetches : devices_[d].ready;
+    if (heap.empty()) continue;
+    const Task& task = tasks_[heap.front().second];
     return core::text("[", plan_->nodes[at(task.node)].label, "] no room can be made on ",
                       options_.devices[d].name, "; got ", format_bytes(devices_[d].used),
                       " in use of ", format_bytes(devices_[d].budget), ", host tier ",
@@ -467,7 +522,7 @@ void Dispatcher::release_all(bool keep_results) {
   std::vector<BlockRef> refs;
   table_.for_each([&](BlockKey key, BlockState& state) {
     const bool known_before = plan_->nodes[at(plan_->slots[at(key.slot)].node)].resident;
-    if (!known_before && !(keep_results && state.retained)) refs.push_back(table_.ref(key));
+    if ((!known_before || state.remote) && !(keep_results && state.retained)) refs.push_back(table_.ref(key));
   });
   for (const BlockRef ref : refs) free_block(ref, table_.at(ref));
   // Copies that residents had elsewhere go as well: only one place is remembered.
@@ -490,7 +545,7 @@ std::size_t Dispatcher::state_bytes() const noexcept {
   for (const std::vector<TaskInput>& list : lists_) total += list.capacity() * sizeof(TaskInput);
   for (const Device& device : devices_) {
     total += device.heap.capacity() * sizeof(Evictable) +
-             device.ready.capacity() * sizeof(device.ready[0]);
+             (device.ready.capacity() + device.fetches.capacity()) * sizeof(device.ready[0]);
   }
   return total;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "scheduler/executor/block_table.hpp"
+#include "scheduler/placement/share.hpp"
 #include "scheduler/plan/order.hpp"
 
 // The executor's core: a state machine that decides which task runs where and when, which block
@@ -56,6 +57,25 @@ struct MoveLaunch {
   std::size_t bytes;
 };
 
+struct FetchLaunch {
+  TaskId id;
+  BlockKey key;
+  BufferId buffer;
+  DeviceIndex device;
+  std::size_t bytes;
+  comm::Rank from;
+};
+
+struct SendLaunch {
+  TaskId id;
+  BlockKey key;
+  BufferId buffer;
+  Place place;
+  std::size_t bytes;
+  comm::Rank to;
+  std::uint32_t request;  ///< by which the receiver knows it
+};
+
 /// Carries out what the dispatcher starts. Calls come from inside dispatcher methods and must not
 /// call back.
 class Driver {
@@ -67,6 +87,13 @@ class Driver {
   virtual void start_move(const MoveLaunch& move) = 0;
   /// The buffer's memory in that place is free again.
   virtual void release(BufferId buffer, Place place, std::size_t bytes) = 0;
+  // With several ranks only.
+  /// Tell a rank that a block which it reads is there.
+  virtual void announce(BlockKey key, comm::Rank reader);
+  /// Begin to fetch a block from its owner; report with Dispatcher::task_done.
+  virtual void start_fetch(const FetchLaunch& fetch);
+  /// Begin to send a block to a rank that asked for it; report with Dispatcher::task_done.
+  virtual void start_send(const SendLaunch& send);
 };
 
 struct DeviceLimits {
@@ -80,6 +107,7 @@ struct DispatcherOptions {
   std::size_t host_budget_bytes = 0;
   std::size_t disk_budget_bytes = 0;
   std::uint32_t window = 4096;
+  const Share* share = nullptr;  ///< of several ranks, this one's; null: one rank does everything
 };
 
 /// Bytes and counts of one run.
@@ -93,6 +121,8 @@ struct RunCounters {
   std::size_t to_disk_bytes = 0;
   std::size_t from_disk_bytes = 0;
   std::size_t dropped_bytes = 0;
+  std::size_t fetched_bytes = 0;  ///< from other ranks
+  std::size_t sent_bytes = 0;     ///< to other ranks
   std::vector<std::size_t> peak_bytes;  ///< per device
   std::size_t peak_host_bytes = 0;
   std::size_t peak_disk_bytes = 0;
@@ -116,16 +146,24 @@ class Dispatcher {
   void start();
   void task_done(TaskId id);
   void move_done(std::uint32_t id);
+  /// Another rank has made a block that this one reads.
+  void announced(BlockKey key);
+  /// A rank asks for a block that was announced to it.
+  void pulled(BlockKey key, comm::Rank reader, std::uint32_t request);
   /// Nothing new starts; what is under way is waited for.
   void cancel();
 
   bool finished() const noexcept {
-    return done_tasks_ == order_->plan().total_tasks() && in_flight_ == 0;
+    if (in_flight_ > 0) return false;
+    if (share_ == nullptr) return done_tasks_ == order_->plan().total_tasks();
+    return exhausted_ && head_ == tail_ && unsent_ == 0;
   }
   bool idle() const noexcept { return in_flight_ == 0; }
   bool cancelled() const noexcept { return cancelled_; }
   /// Why nothing can go on although tasks are left; empty while something is under way.
   std::string stuck_reason() const;
+  /// Whether no other rank can help either: the first unfinished task has its inputs and finds no room.
+  bool starved() const noexcept;
 
   NodeIndex task_node(TaskId id) const { return tasks_[id].node; }
   std::int64_t task_block(TaskId id) const { return tasks_[id].block; }
@@ -138,7 +176,8 @@ class Dispatcher {
   void release_all(bool keep_results);
 
   const RunCounters& counters() const noexcept { return counters_; }
-  std::int64_t done_tasks() const noexcept { return done_tasks_; }
+  /// Of the plan's tasks, those that are behind: done, or another rank's.
+  std::int64_t done_tasks() const noexcept { return done_tasks_ + foreign_tasks_; }
   std::size_t used_bytes(DeviceIndex device) const { return devices_[device].used; }
   std::size_t host_used_bytes() const noexcept { return host_.used; }
   std::size_t disk_used_bytes() const noexcept { return disk_.used; }
@@ -148,6 +187,10 @@ class Dispatcher {
  private:
   static constexpr TaskId kNoTask = 0xffffffff;
   enum class Phase : std::uint8_t { kFree, kWaiting, kReady, kStaging, kRunning };
+  // What a task is: one of the plan's; one that makes a dropped block once more; one that fetches a block from
+  // another rank, or sends it one (`block` is that rank, inputs[1] its request), whose block is inputs[0] although
+  // it reads none.
+  enum class Role : std::uint8_t { kPlan, kAgain, kFetch, kSend };
   // Tasks that read more blocks than this keep them in a list.
   static constexpr std::size_t kKnownInputs = 2;
   static constexpr std::uint8_t kManyInputs = 3;
@@ -166,7 +209,7 @@ class Dispatcher {
     Phase phase : 3 = Phase::kFree;
     std::uint8_t input_count : 2 = 0;  ///< or kManyInputs; the chain's is the last
     bool chained : 1 = false;          ///< goes on in its predecessor's memory
-    bool again : 1 = false;            ///< makes a dropped block once more
+    Role role : 2 = Role::kPlan;
   };
   static_assert(sizeof(void*) < 8 || sizeof(Task) == 40);
   struct Waiter {
@@ -196,7 +239,9 @@ class Dispatcher {
   struct Device : Account {
     std::uint32_t slots = 1;
     std::uint32_t admitted = 0;
-    std::vector<std::pair<std::uint64_t, TaskId>> ready;  ///< min-heap by sequence
+    std::vector<std::pair<std::uint64_t, TaskId>> ready;    ///< min-heap by sequence
+    std::vector<std::pair<std::uint64_t, TaskId>> fetches;  ///< ready ones, the same way
+    std::uint32_t fetching = 0;
     bool dirty = false;
     TaskId blocked = kNoTask;  ///< first ready task, that found no room for `blocked_need` bytes
     std::size_t blocked_need = 0;
@@ -243,6 +288,8 @@ class Dispatcher {
   std::uint64_t square_of(const Task& task) const;
   void run_devices();
   void start_ready(DeviceIndex device);
+  void start_fetches(DeviceIndex device);
+  bool still_blocked(Device& device, TaskId id);
   bool steal(DeviceIndex device);
   enum class Admission : std::uint8_t { kAdmitted, kBlocked, kWaits };
   Admission admit(TaskId id);
@@ -254,6 +301,12 @@ class Dispatcher {
   bool evict_to_lower_tier(DeviceIndex device, BlockRef ref, BlockState& state);
   std::uint32_t start_move(Move move, std::size_t bytes);
   void recompute(BlockRef ref, TaskId reader);
+  TaskId new_extra_task(const Task& task, std::uint64_t sequence);
+  BlockState* expect(BlockKey key);
+  void tell_readers(BlockKey key, const std::int64_t* coords);
+  void send(TaskId id);
+  void fetch_done(TaskId id);
+  void send_done(TaskId id);
   void wait_for(BlockState& state, TaskId id);
   void wake(BlockState& state);
   /// Of the readers that come after a task in the total order.
@@ -296,15 +349,16 @@ class Dispatcher {
 
   const TaskOrder* order_;
   const Plan* plan_;
+  const Share* share_;  ///< null with one rank
   DispatcherOptions options_;
   Driver* driver_;
   TaskOrder::Cursor cursor_;
   BlockTable table_;
   std::vector<Device> devices_;
   Account host_, disk_;
-  std::vector<Task> tasks_;  ///< the window, a ring; behind it those that make a block again
-  std::vector<std::uint64_t> again_sequences_;  ///< of the tasks behind the ring: their readers'
-  std::vector<TaskId> free_again_;
+  std::vector<Task> tasks_;  ///< the window, a ring; behind it those that are not the plan's
+  std::vector<std::uint64_t> extra_sequences_;  ///< of the tasks behind the ring: their readers'
+  std::vector<TaskId> free_extra_;
   std::uint64_t ring_mask_ = 0;
   std::vector<std::vector<TaskInput>> lists_;  ///< of tasks with many inputs
   std::vector<std::uint32_t> free_lists_;
@@ -326,8 +380,12 @@ class Dispatcher {
   bool cancelled_ = false;
   bool started_ = false;
   std::int64_t done_tasks_ = 0;
+  std::int64_t foreign_tasks_ = 0;  ///< of other ranks, that were passed in the total order
   std::int64_t in_flight_ = 0;  ///< running tasks and moves
   std::uint64_t ready_total_ = 0;
+  std::int64_t unsent_ = 0;               ///< reads of other ranks of blocks that are or will be here
+  std::vector<std::int32_t> others_;      ///< of the block being looked at: ranks that read it
+  std::vector<BlockKey> kept_for_others_;  ///< blocks of earlier runs to announce
   std::vector<BufferId> outputs_;    // of the task being launched
   std::vector<LaunchInput> inputs_;  // of the task being launched
   std::vector<BlockRef> copies_;     // of the task being admitted

@@ -15,6 +15,7 @@ using Status = BlockState::Status;
 // devices at work.
 constexpr std::int64_t kLargestSquare = 4;
 constexpr std::size_t kSquaresPerDevice = 8;
+constexpr std::uint32_t kFetchesAtOnce = 32;  // on one device
 }  // namespace
 
 // The device that holds most of what the task reads; where that is little beside what it writes,
@@ -91,20 +92,41 @@ void Dispatcher::run_devices() {
     counters_.peak_state_bytes = std::max(counters_.peak_state_bytes, state_bytes());
 }
 
+// Looks again only when evictions that make enough room are done, or something has become evictable.
+bool Dispatcher::still_blocked(Device& device, TaskId id) {
+  if (device.blocked != id) return false;
+  const bool fits = device.used + device.blocked_need <= device.budget;
+  const bool waits =
+      device.blocked_covered ? device.leaving > 0 : device.epoch == device.blocked_epoch;
+  if (waits && !fits) return true;
+  device.blocked = kNoTask;
+  return false;
+}
+
+// Blocks come from other ranks beside the computation, and no earlier than there is room to spare,
+// but for what the first unfinished task reads.
+void Dispatcher::start_fetches(DeviceIndex index) {
+  Device& device = devices_[index];
+  while (!device.fetches.empty() && device.fetching < kFetchesAtOnce) {
+    const auto [number, id] = device.fetches.front();
+    const std::size_t bytes = block_bytes(tasks_[id].inputs[0]);
+    const bool spare = device.used + bytes <= device.budget - device.budget / 4;
+    if (!spare && number != head_ && device.admitted + device.fetching > 0) return;
+    if (still_blocked(device, id) || admit(id) == Admission::kBlocked) return;
+    std::pop_heap(device.fetches.begin(), device.fetches.end(), std::greater<>());
+    device.fetches.pop_back();
+    ++device.fetching;
+    launch(id);
+  }
+}
+
 void Dispatcher::start_ready(DeviceIndex index) {
   Device& device = devices_[index];
+  start_fetches(index);
   while (device.admitted < device.slots) {
     if (device.ready.empty() && !(device.admitted == 0 && ready_total_ > 0 && steal(index))) return;
     const TaskId id = device.ready.front().second;
-    if (device.blocked == id) {
-      // Look again only when evictions that make enough room are done, or something has become
-      // evictable.
-      const bool fits = device.used + device.blocked_need <= device.budget;
-      const bool waits =
-          device.blocked_covered ? device.leaving > 0 : device.epoch == device.blocked_epoch;
-      if (waits && !fits) return;
-      device.blocked = kNoTask;
-    }
+    if (still_blocked(device, id)) return;
     const Admission outcome = admit(id);
     if (outcome == Admission::kBlocked) return;
     std::pop_heap(device.ready.begin(), device.ready.end(), std::greater<>());
@@ -181,7 +203,8 @@ Dispatcher::Admission Dispatcher::admit(TaskId id) {
   const DeviceIndex d = task.device;
   Device& device = devices_[d];
   copies_.clear();
-  std::size_t need = node.scratch_bytes;
+  const bool fetch = task.role == Role::kFetch;
+  std::size_t need = fetch ? block_bytes(task.inputs[0]) : node.scratch_bytes;
   std::uint32_t missing = 0;
   for_each_input(task, [&](BlockRef ref, BlockState& state, std::int32_t) {
     if (state.status == Status::kDropped) recompute(ref, id);
@@ -189,7 +212,9 @@ Dispatcher::Admission Dispatcher::admit(TaskId id) {
         state.status == Status::kPresent && state.tier == Tier::kDevice && state.device == d;
     const Replica* replica = find_replica(state, d);
     if (replica != nullptr && !replica->arriving) return;
-    if (state.status == Status::kPending || state.moving || replica != nullptr) {
+    // One that lies in a lower tier stays there while it is being sent to another rank.
+    const bool sending = state.tier != Tier::kDevice && state.pins > 0;
+    if (state.status == Status::kPending || state.moving || sending || replica != nullptr) {
       wait_for(state, id);
       ++missing;
     } else if (!local && std::find(copies_.begin(), copies_.end(), ref) == copies_.end()) {
@@ -201,7 +226,7 @@ Dispatcher::Admission Dispatcher::admit(TaskId id) {
     tasks_[id].missing = missing;
     return Admission::kWaits;
   }
-  for (std::size_t o = 0; o < node.outputs.size(); ++o) {
+  for (std::size_t o = 0; o < node.outputs.size() && !fetch; ++o) {
     if (!(task.chained && static_cast<int>(o) == node.chain_output))
       need += block_bytes({node.outputs[o], task.block});
   }
@@ -276,6 +301,19 @@ void Dispatcher::stage(TaskId id) {
 void Dispatcher::launch(TaskId id) {
   Task& task = tasks_[id];
   task.phase = Phase::kRunning;
+  if (task.role == Role::kFetch) {
+    BlockState& state = table_.at(task.inputs[0]);
+    state.buffer = new_buffer();
+    state.device = task.device;
+    state.tier = Tier::kDevice;
+    const std::size_t bytes = block_bytes(task.inputs[0]);
+    counters_.fetched_bytes += bytes;
+    ++in_flight_;
+    const BlockKey key = table_.key(task.inputs[0]);
+    driver_->start_fetch(
+        {id, key, state.buffer, task.device, bytes, share_->owner(key.slot, key.block)});
+    return;
+  }
   const PlanNode& node = plan_->nodes[at(task.node)];
   inputs_.clear();
   for_each_input(task, [&](BlockRef ref, BlockState& state, std::int32_t input) {

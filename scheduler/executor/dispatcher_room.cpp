@@ -107,7 +107,9 @@ bool Dispatcher::evict(DeviceIndex d, const Evictable& victim) {
     state.tier = Tier::kDisk;
     return true;
   }
-  if (node.recomputable && state.window_refs == 0 && !state.retained && node.outputs.size() == 1) {
+  const bool only_here = !state.remote && !state.shared;
+  if (node.recomputable && only_here && state.window_refs == 0 && !state.retained &&
+      node.outputs.size() == 1) {
     give_back(state.buffer, {Tier::kDevice, d}, bytes);
     state.buffer = 0;
     state.device = kNoDevice;

@@ -1,6 +1,7 @@
 #include "scheduler/executor/host_driver.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "core/text.hpp"
@@ -39,6 +40,25 @@ std::uint32_t slots_for(const Plan& plan, const device::HostDevices& devices) {
       std::clamp(kSmallBytes / largest, least, std::max(least, kMost)));
 }
 
+Share share_of(const TaskOrder& order, const HostRunOptions& options) {
+  if (options.exchange == nullptr) return Share(order, {}, {});
+  comm::World& world = options.exchange->world();
+  Share share(order, {world.ranks()}, world.rank());
+  for (const ResidentInput& input : options.residents) share.set_owners(input.slot, input.array->owners());
+  return share;
+}
+
+DispatcherOptions with_share(DispatcherOptions options, const Share& share) {
+  options.share = share.alone() ? nullptr : &share;
+  return options;
+}
+
+BlockOwners owners_of(const Share& share, SlotIndex slot, std::int64_t count) {
+  std::vector<std::int32_t> owners;
+  for (std::int64_t block = 0; block < count; ++block) owners.push_back(share.owner(slot, block).number);
+  return std::make_shared<const std::vector<std::int32_t>>(std::move(owners));
+}
+
 }  // namespace
 
 DispatcherOptions dispatcher_options(const device::HostDevices& devices, const Plan& plan,
@@ -69,12 +89,29 @@ bool UserCode::runs_on(const device::HostDevices& devices) noexcept {
   return false;
 }
 
+bool UserCode::runs() noexcept { return innermost != nullptr; }
+
+bool inside_any_run() noexcept { return UserCode::runs(); }
+
 bool inside_run_on(const device::HostDevices& devices) noexcept {
   return UserCode::runs_on(devices);
 }
 
+void abandon_step(Exchange& exchange, const std::string& why) {
+  exchange.end(exchange.enter(), why);
+  exchange.leave();
+}
+
 HostRunResult run_on_host(const TaskOrder& order, const HostRunOptions& options) {
-  return HostRun(order, options).run();
+  std::optional<HostRun> run;
+  try {
+    run.emplace(order, options);
+  } catch (const std::exception& e) {
+    // What does not fit here may fit on other ranks, which must not wait for this one.
+    if (options.exchange != nullptr) abandon_step(*options.exchange, e.what());
+    throw;
+  }
+  return run->run();
 }
 
 void WorkItem::run(device::Queue* queue) { owner->perform(*this, thread, queue); }
@@ -92,8 +129,9 @@ HostRun::HostRun(const TaskOrder& order, const HostRunOptions& options)
       options_(options),
       devices_(*options.devices),
       clock_(*options.clock),
-      placement_(order, options.topology),
-      dispatcher_(order, dispatcher_options(*options.devices, order.plan(), options), *this),
+      share_(share_of(order, options)),
+      exchange_(options.exchange),
+      dispatcher_(order, with_share(dispatcher_options(*options.devices, order.plan(), options), share_), *this),
       stream_load_(devices_.disk_streams().size()),
       queue_(order.plan().nodes.size(), devices_.workers(), options.shuffle_seed) {
   for (const PlanNode& node : plan_->nodes) {
@@ -112,12 +150,15 @@ HostRun::HostRun(const TaskOrder& order, const HostRunOptions& options)
 HostRunResult HostRun::run() {
   if (options_.trace != nullptr) name_trace_rows();
   take_residents();
-  std::unique_lock lock(mutex_);
-  last_progress_ = clock_.now();
-  report(lock);
-  work(lock, 0);
-  lock.unlock();
-  devices_.helpers().dismiss(*this);
+  {
+    const InStep step(*this);
+    std::unique_lock lock(mutex_);
+    last_progress_ = clock_.now();
+    if (!reporting_) report(lock);
+    work(lock, 0);
+    lock.unlock();
+    devices_.helpers().dismiss(*this);
+  }
   settle_end();
   return hand_over();
 }
@@ -168,6 +209,7 @@ void HostRun::take_residents() {
   BufferId next = 1;
   for (const ResidentInput& input : options_.residents) {
     for (std::int64_t b = 0; b < input.array->block_count(); ++b) {
+      if (share_.owner(input.slot, b) != share_.self()) continue;
       const Place place = input.array->place(b);
       stored(next) = input.array->take(b);
       dispatcher_.add_resident({{input.slot, b}, place, next});
@@ -206,6 +248,7 @@ HostRunResult HostRun::hand_over() {
     if (!slot.retained || arrays[s] != nullptr) continue;
     auto array =
         std::make_shared<ResidentArray>(options_.devices, slot.size, plan_->nodes[at(slot.node)]);
+    if (!share_.alone()) array->set_owners(owners_of(share_, static_cast<SlotIndex>(s), array->block_count()), share_.self());
     arrays[s] = array.get();
     result.arrays.push_back({static_cast<SlotIndex>(s), std::move(array)});
   }
@@ -229,6 +272,8 @@ void HostRun::perform(WorkItem& item, int thread, device::Queue* queue) {
   const Clock::time_point begin = options_.trace != nullptr ? clock_.now() : Clock::time_point{};
   if (item.is_move) {
     run_move(item, queue);
+  } else if (item.link == WorkItem::Link::kSend) {
+    send_from_disk(item);
   } else {
     run_task(item, queue);
   }
@@ -320,6 +365,7 @@ device::MemoryPool& HostRun::pool(Place place) {
 }
 
 void HostRun::settle(WorkItem& item, const std::exception_ptr& failure) noexcept {
+  if (item.link == WorkItem::Link::kSend) item.copy = {};
   // A block that could not be moved stays what it was, under its new number: it may belong to an
   // earlier run. Copies between devices leave the first one alone.
   const MoveLaunch& move = item.move;
@@ -328,7 +374,15 @@ void HostRun::settle(WorkItem& item, const std::exception_ptr& failure) noexcept
   if (!failure) return;
   failed_.store(true, std::memory_order_relaxed);
   try {
-    if (item.is_move) {
+    if (item.link != WorkItem::Link::kNone) {
+      const NodeIndex node = plan_->slots[at(item.key.slot)].node;
+      const std::string here = address_name(item.place);
+      const bool in = item.link == WorkItem::Link::kFetch;
+      const std::string there = peer_name(item.peer);
+      item.failure = with_frame(
+          failure, plan_->nodes[at(node)].label,
+          move_frame(*plan_, node, item.key.block, in ? there : here, in ? here : there));
+    } else if (item.is_move) {
       const NodeIndex node = plan_->slots[at(move.key.slot)].node;
       item.failure = with_frame(
           failure, plan_->nodes[at(node)].label,
@@ -343,7 +397,7 @@ void HostRun::settle(WorkItem& item, const std::exception_ptr& failure) noexcept
   }
 }
 
-comm::BlockAddress HostRun::address(Place place) const noexcept { return {options_.rank, place}; }
+comm::BlockAddress HostRun::address(Place place) const noexcept { return {share_.self(), place}; }
 
 std::string HostRun::place_name(Place place) const {
   if (place.tier == Tier::kDevice) return device::to_string(devices_.devices()[place.device].id);
@@ -351,7 +405,7 @@ std::string HostRun::place_name(Place place) const {
 }
 
 std::string HostRun::address_name(Place place) const {
-  return core::text(place_name(place), " of rank ", options_.rank.number);
+  return core::text(place_name(place), " of rank ", share_.self().number);
 }
 
 void HostRun::trace_item(const WorkItem& item, int thread, Clock::time_point begin) {

@@ -12,6 +12,7 @@
 #include "device/host_devices.hpp"
 #include "kernels/registry.hpp"
 #include "scheduler/executor/dispatcher.hpp"
+#include "scheduler/executor/exchange.hpp"
 #include "scheduler/executor/resident_array.hpp"
 #include "scheduler/placement/placement.hpp"
 
@@ -42,8 +43,7 @@ struct HostRunOptions {
   std::vector<ResidentInput> residents;         ///< one for each slot of the plan's resident nodes
   std::uint32_t window = 4096;                  ///< tasks looked ahead of the first unfinished one
   std::uint32_t slots = 0;  ///< tasks admitted at once on a device, 0: chosen by their size
-  Topology topology;
-  comm::Rank rank;  ///< of this process: the tasks that it owns are those it may run
+  Exchange* exchange = nullptr;  ///< with the other ranks; null: this one is alone
   std::stop_token stop;
   const core::Clock* clock = &core::machine_clock();
   comm::Transport* transport = &comm::local_transport();  ///< of blocks between memories
@@ -77,8 +77,13 @@ DispatcherOptions dispatcher_options(const device::HostDevices& devices, const P
 /// to where it is needed; Cancelled after a stop request.
 HostRunResult run_on_host(const TaskOrder& order, const HostRunOptions& options);
 
+/// Tells the other ranks that this one cannot do the next step, and why.
+void abandon_step(Exchange& exchange, const std::string& why);
+
 /// Whether this thread is inside a task or a progress callback of a run on these devices, which
 /// another run would wait for.
 bool inside_run_on(const device::HostDevices& devices) noexcept;
+/// The same for a run on any devices.
+bool inside_any_run() noexcept;
 
 }  // namespace tessera::scheduler

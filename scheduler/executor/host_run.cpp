@@ -33,7 +33,7 @@ void HostRun::help(int worker) noexcept {
 void HostRun::work(std::unique_lock<std::mutex>& lock, int thread) {
   std::vector<WorkItem*> batch;
   for (;;) {
-    if (!finished_items_.empty() && !reporting_) {
+    if ((!finished_items_.empty() || !peer_events_.empty()) && !reporting_) {
       ++near_;
       report(lock);
       --near_;
@@ -46,6 +46,8 @@ void HostRun::work(std::unique_lock<std::mutex>& lock, int thread) {
       return;
     } else {
       wait(lock);
+      // While all there is to do is waiting for other ranks, nobody else would see that a stop was asked for.
+      if (exchange_ != nullptr && !reporting_ && !end_told_ && stopped()) report(lock);
     }
     if (thread == 0 && options_.progress) report_progress(lock);
   }
@@ -78,7 +80,7 @@ void HostRun::run_batch(std::unique_lock<std::mutex>& lock, const std::vector<Wo
 
 void HostRun::wait(std::unique_lock<std::mutex>& lock) {
   caller_waits_ = true;
-  if (options_.progress) {
+  if (options_.progress || exchange_ != nullptr) {
     // In the machine's time: a clock that stands still must not keep this thread from work.
     caller_.wait_for(lock, kProgressEvery);
   } else {
@@ -154,6 +156,7 @@ void HostRun::report(std::unique_lock<std::mutex>& lock) {
   reporting_ = true;
   do {
     batch_.swap(finished_items_);
+    events_.swap(peer_events_);
     lock.unlock();
     report_batch();
     submit_to_streams();
@@ -165,9 +168,9 @@ void HostRun::report(std::unique_lock<std::mutex>& lock) {
     for (WorkItem* item : launched_) queue_.push(item);
     launched_.clear();
     if (!finished_items_.empty()) wake_others();
-  } while (!finished_items_.empty());
+  } while (!finished_items_.empty() || !peer_events_.empty() || tell_end(lock));
   reporting_ = false;
-  if (outstanding_ > 0) return;
+  if (outstanding_ > 0 || !peers_are_done()) return;
   over_ = true;
   if (std::exchange(caller_waits_, false)) caller_.notify_one();
 }
@@ -175,11 +178,13 @@ void HostRun::report(std::unique_lock<std::mutex>& lock) {
 void HostRun::report_batch() noexcept {
   outstanding_ -= batch_.size();
   for (const WorkItem* item : batch_) {
-    if (item->is_move && touches_disk(item->move))
+    sending_ -= item->link == WorkItem::Link::kSend ? 1 : 0;
+    const bool from_disk = item->link == WorkItem::Link::kSend && item->place.tier == Tier::kDisk;
+    if (from_disk || (item->is_move && touches_disk(item->move)))
       --stream_load_[static_cast<std::size_t>(item->thread - devices_.workers())];
   }
   try {
-    if (!broken_ && stopped()) dispatcher_.cancel();
+    if (!broken_ && stopped() && !end_told_) dispatcher_.cancel();
     if (!std::exchange(started_, true)) dispatcher_.start();
     for (const WorkItem* item : batch_) {
       if (broken_) break;
@@ -189,6 +194,16 @@ void HostRun::report_batch() noexcept {
         dispatcher_.task_done(item->id);
       }
     }
+    for (const PeerEvent& event : events_) {
+      if (broken_) break;
+      if (event.kind == PeerEvent::Kind::kAnnounced) {
+        dispatcher_.announced(event.key);
+      } else {
+        dispatcher_.pulled(event.key, event.peer, event.request);
+      }
+    }
+    if (dispatcher_.starved())
+      throw OutOfMemory(dispatcher_.stuck_reason(), 0, 0, 0);
   } catch (...) {
     broken_ = true;
     broken_error_ = std::current_exception();
@@ -196,6 +211,7 @@ void HostRun::report_batch() noexcept {
   }
   free_items_.insert(free_items_.end(), batch_.begin(), batch_.end());
   batch_.clear();
+  events_.clear();
 }
 
 void HostRun::submit_to_streams() noexcept {
@@ -240,16 +256,6 @@ void HostRun::started(WorkItem& item, std::vector<WorkItem*>& queue) {
   ++outstanding_;
 }
 
-void HostRun::check_owner(NodeIndex node, const std::int64_t* coords) const {
-  const comm::Rank owner = placement_.owner(node, coords);
-  if (owner == options_.rank) return;
-  throw Error(core::text("[executor] a rank runs the tasks that it owns; got block ",
-                         block_name(*plan_, node, plan_->encode(node, coords)), " of ",
-                         plan_->nodes[static_cast<std::size_t>(node)].label, " of rank ",
-                         owner.number, " on rank ", options_.rank.number,
-                         "; try the topology of all ranks"));
-}
-
 void HostRun::give_stream(WorkItem& item, DeviceIndex device, StreamUse use) {
   const device::Device& owner = devices_.devices()[device];
   item.stream = use == StreamUse::kCompute  ? owner.compute
@@ -273,6 +279,7 @@ void HostRun::start_task(const TaskLaunch& launch) {
   const PlanNode& node = plan_->nodes[static_cast<std::size_t>(launch.node)];
   WorkItem& item = new_item();
   item.is_move = false;
+  item.link = WorkItem::Link::kNone;
   item.wide = node.wide;
   item.stream = nullptr;
   if (!kernels_[static_cast<std::size_t>(launch.node)].on_workers)
@@ -282,7 +289,6 @@ void HostRun::start_task(const TaskLaunch& launch) {
   item.block = launch.block;
   item.device = launch.device;
   plan_->decode(launch.node, launch.block, item.coords);
-  check_owner(launch.node, item.coords);
   item.chained = node.chain_axis >= 0 &&
                  !node.chain_start[static_cast<std::size_t>(item.coords[node.chain_axis])];
   item.pieces.clear();
@@ -307,6 +313,7 @@ void HostRun::start_task(const TaskLaunch& launch) {
 void HostRun::start_move(const MoveLaunch& move) {
   WorkItem& item = new_item();
   item.is_move = true;
+  item.link = WorkItem::Link::kNone;
   item.wide = false;
   item.id = move.id;
   item.move = move;

@@ -6,8 +6,11 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
+#include "scheduler/executor/exchange.hpp"
 #include "scheduler/executor/host_driver.hpp"
 #include "scheduler/executor/ready_queue.hpp"
 
@@ -29,13 +32,15 @@ class UserCode {
   /// Whether this thread is inside such code. A task may run another session, whose tasks then run
   /// on the same thread: all levels count.
   static bool runs_on(const device::HostDevices& devices) noexcept;
+  /// The same for a run on any devices.
+  static bool runs() noexcept;
 
  private:
   const device::HostDevices* devices_;
   const UserCode* outer_;
 };
 
-class HostRun final : public Driver, private device::WorkerPool::Job {
+class HostRun final : public Driver, private device::WorkerPool::Job, private ExchangeClient {
  public:
   HostRun(const TaskOrder& order, const HostRunOptions& options);
   HostRunResult run();
@@ -50,6 +55,9 @@ class HostRun final : public Driver, private device::WorkerPool::Job {
   void start_task(const TaskLaunch& launch) override;
   void start_move(const MoveLaunch& move) override;
   void release(BufferId buffer, Place place, std::size_t bytes) override;
+  void announce(BlockKey key, comm::Rank reader) override;
+  void start_fetch(const FetchLaunch& fetch) override;
+  void start_send(const SendLaunch& send) override;
 
  private:
   struct NodeKernel {
@@ -79,7 +87,6 @@ class HostRun final : public Driver, private device::WorkerPool::Job {
   void submit(WorkItem& item, device::Stream& stream) noexcept;
   WorkItem& new_item();
   void started(WorkItem& item, std::vector<WorkItem*>& queue);
-  void check_owner(NodeIndex node, const std::int64_t* coords) const;
   void give_stream(WorkItem& item, DeviceIndex device, StreamUse use);
   int stream_row(DeviceIndex device, StreamUse use) const noexcept;
   StoredBlock& stored(BufferId buffer);
@@ -98,6 +105,39 @@ class HostRun final : public Driver, private device::WorkerPool::Job {
     return failed_.load(std::memory_order_relaxed) || options_.stop.stop_requested();
   }
 
+  // Other ranks (host_run_ranks.cpp); the overrides run on threads of the messenger
+  struct PeerEvent {
+    enum class Kind : std::uint8_t { kAnnounced, kPulled } kind;
+    comm::Rank peer;
+    BlockKey key;
+    std::uint32_t request;
+  };
+  void peer_begins(comm::Rank peer, std::uint64_t fingerprint, const std::string& what) noexcept override;
+  void peer_announces(comm::Rank peer, BlockKey key) noexcept override;
+  void peer_pulls(comm::Rank peer, BlockKey key, std::uint32_t request) noexcept override;
+  std::byte* block_target(comm::Rank peer, std::uint32_t request, std::size_t bytes) noexcept override;
+  void block_arrived(comm::Rank peer, std::uint32_t request, std::size_t bytes) noexcept override;
+  void peer_ends(comm::Rank peer, const std::string& failure) noexcept override;
+  void peer_lost(comm::Rank peer, const std::string& why) noexcept override;
+  /// While it lives, this rank takes part in a step of all ranks.
+  class InStep {
+   public:
+    explicit InStep(HostRun& run);
+    ~InStep();
+    InStep(const InStep&) = delete;
+    InStep& operator=(const InStep&) = delete;
+
+   private:
+    Exchange* const exchange_;
+  };
+  void join_step();
+  void hear(const PeerEvent& event) noexcept;
+  void peer_fails(comm::Rank peer, const std::exception_ptr& error) noexcept;
+  bool tell_end(std::unique_lock<std::mutex>& lock);
+  bool peers_are_done() const noexcept;
+  void send_from_disk(WorkItem& item);
+  std::string peer_name(comm::Rank peer) const;
+
   // Begin and end
   void name_trace_rows();
   void take_residents();
@@ -109,7 +149,8 @@ class HostRun final : public Driver, private device::WorkerPool::Job {
   const HostRunOptions& options_;
   device::HostDevices& devices_;
   const Clock& clock_;
-  const Placement placement_;
+  Share share_;
+  Exchange* const exchange_;  // null: this rank is alone
   std::vector<NodeKernel> kernels_;
 
   Dispatcher dispatcher_;
@@ -124,6 +165,11 @@ class HostRun final : public Driver, private device::WorkerPool::Job {
   std::size_t outstanding_ = 0;             // items started and not reported
   std::vector<std::uint32_t> stream_load_;  // items given to each disk stream and not reported
   bool started_ = false;
+  std::vector<PeerEvent> events_;  // being reported
+  std::uint64_t step_ = 0;
+  std::uint64_t fingerprint_ = 0;  // of the plan
+  std::size_t sending_ = 0;  // blocks on their way to other ranks
+  bool end_told_ = false;
   bool broken_ = false;  // the dispatcher has thrown and is not to be called again
   std::exception_ptr broken_error_;
 
@@ -131,6 +177,8 @@ class HostRun final : public Driver, private device::WorkerPool::Job {
   std::condition_variable caller_;
   ReadyQueue queue_;
   std::vector<WorkItem*> finished_items_;
+  std::vector<PeerEvent> peer_events_;
+  std::vector<bool> peer_ended_;  // by rank; its own is true
   std::exception_ptr error_;
   std::int64_t done_tasks_ = 0;
   int near_ = 0;     // threads that report or run a short batch, and come for more
@@ -139,6 +187,10 @@ class HostRun final : public Driver, private device::WorkerPool::Job {
   bool caller_waits_ = false;
   bool over_ = false;
   Clock::time_point last_progress_;
+
+  std::mutex fetch_mutex_;
+  std::unordered_map<std::uint32_t, WorkItem*> fetches_;  // by request; guarded by fetch_mutex_
+  std::vector<bool> peer_failed_;                         // by rank; guarded by fetch_mutex_
 
   std::atomic<bool> failed_{false};
   std::atomic<bool> skipped_{false};

@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "comm/address.hpp"
 #include "core/clock.hpp"
 #include "device/device.hpp"
 #include "kernels/task_kernel.hpp"
@@ -25,6 +26,7 @@ struct WorkItem final : device::Work {
   device::Stream* stream = nullptr;      ///< that does it; null: workers do
   core::Clock::time_point begin;         ///< on a stream, for the trace
   bool is_move = false;
+  enum class Link : std::uint8_t { kNone, kFetch, kSend } link = Link::kNone;  ///< to or from another rank
   bool wide = false;
   float expected_ns = 0.0F;  ///< the queue's
   std::exception_ptr failure;
@@ -44,6 +46,14 @@ struct WorkItem final : device::Work {
   MoveLaunch move{};
   StoredBlock* from = nullptr;
   StoredBlock* to = nullptr;
+
+  // A block that comes from another rank or goes to one: `to` or `from` is where it lies here.
+  comm::Rank peer;
+  BlockKey key;
+  std::size_t bytes = 0;
+  Place place;
+  std::uint32_t request = 0;
+  device::Buffer copy;  ///< of what lies on disk, while it is sent
 };
 
 /// Started work that no thread has taken yet. Guarded by the run's mutex. Taking a task costs two

@@ -39,8 +39,15 @@ void ResidentArray::copy_to(std::int64_t block, std::byte* out) const {
 
 std::size_t ResidentArray::size_bytes() const noexcept {
   std::size_t total = 0;
-  for (std::int64_t b = 0; b < block_count(); ++b) total += size_.bytes(b);
+  for (std::int64_t b = 0; b < block_count(); ++b) {
+    if (owners_ == nullptr || (*owners_)[at(b)] == self_.number) total += size_.bytes(b);
+  }
   return total;
+}
+
+void ResidentArray::set_owners(BlockOwners owners, comm::Rank self) noexcept {
+  owners_ = std::move(owners);
+  self_ = self;
 }
 
 StoredBlock ResidentArray::take(std::int64_t block) noexcept {

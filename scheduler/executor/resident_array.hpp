@@ -41,7 +41,11 @@ class ResidentArray {
   /// Copies the block's bytes to `out`, from wherever they are.
   /// \throws IoError when they cannot be read back from disk as they were written.
   void copy_to(std::int64_t block, std::byte* out) const;
-  /// Bytes of all blocks.
+  /// With several ranks: whose each block is. Others' blocks are not here, and what asks for one is refused.
+  void set_owners(BlockOwners owners, comm::Rank self) noexcept;
+  /// Null with one rank.
+  const BlockOwners& owners() const noexcept { return owners_; }
+  /// Bytes of all blocks that are here.
   std::size_t size_bytes() const noexcept;
 
   /// Takes a block out and puts one in; for runs.
@@ -54,6 +58,8 @@ class ResidentArray {
   std::string label_;
   std::string origin_;
   std::vector<StoredBlock> blocks_;
+  BlockOwners owners_;
+  comm::Rank self_;
 };
 
 }  // namespace tessera::scheduler

@@ -190,6 +190,7 @@ void Lowering::deliver(const Goal& goal) {
   task.inputs.push_back(make_input(value, read, goal.array.chunks()));
   task.spec = std::move(spec);
   task.sink = true;
+  task.everywhere = true;
   append(std::move(task));
 }
 

@@ -1,4 +1,4 @@
-#include "scheduler/placement/placement.hpp"
+#include "scheduler/placement/share.hpp"
 
 #include <gtest/gtest.h>
 
@@ -182,29 +182,19 @@ TEST(Placement, NoRanksAreRefused) {
   }
 }
 
-// An executor runs its own rank's tasks and no others.
-TEST(Placement, AnExecutorRefusesAnotherRanksTasks) {
-  const test::Case c(3);
-  test::Machine m(2, 2, test::kPlenty, 0, 0);
-  HostRunOptions options = m.run_options();
-  options.topology.ranks = 2;
-  for (const std::int32_t rank : {0, 1}) {
-    options.rank.number = rank;
+TEST(Share, ARankIsOneOfTheTopologys) {
+  test::RandomPlan random(5);
+  const Plan plan = random.make(8);
+  const TaskOrder order(plan);
+  for (const std::int32_t rank : {-1, 3}) {
     try {
-      run_on_host(*c.order, options);
-      ADD_FAILURE() << "nothing thrown";
-    } catch (const Error& e) {
-      const std::string text = e.what();
-      EXPECT_EQ(text.find("[executor] a rank runs the tasks that it owns; got block ("), 0U)
-          << text;
-      EXPECT_NE(
-          text.find(" of rank " + std::to_string(1 - rank) + " on rank " + std::to_string(rank)),
-          std::string::npos)
-          << text;
+      const Share share(order, {3}, comm::Rank{rank});
+      FAIL();
+    } catch (const InvalidArgument& e) {
+      EXPECT_EQ(std::string(e.what()),
+                "[placement] a rank is one of the topology's 3; got " + std::to_string(rank));
     }
-    EXPECT_EQ(m.devices->bytes_in_use(), 0U);
   }
-  EXPECT_TRUE(test::same(run_on_host(*c.order, m.run_options()), c.expected));
 }
 
 }  // namespace

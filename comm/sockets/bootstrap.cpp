@@ -1,0 +1,278 @@
+#include "comm/sockets/bootstrap.hpp"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
+
+#include "comm/sockets/socket_messenger.hpp"
+#include "core/text.hpp"
+#include "tessera/error.hpp"
+
+namespace tessera::comm {
+namespace {
+
+using Json = nlohmann::json;
+constexpr int kProtocol = 1;
+constexpr std::size_t kNonceBytes = 32;
+
+Deadline after(double seconds) {
+  return std::chrono::steady_clock::now() +
+         std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+             std::chrono::duration<double>(seconds));
+}
+
+std::string host_name() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
+}
+
+std::string nonce() {
+  std::string out(kNonceBytes, '\0');
+  if (RAND_bytes(reinterpret_cast<unsigned char*>(out.data()), kNonceBytes) != 1)
+    throw CommError("[comm] random bytes are needed to join a job; got none from the system");
+  return out;
+}
+
+std::string proof(const std::string& token, const std::string& of) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  HMAC(EVP_sha256(), token.data(), static_cast<int>(token.size()),
+       reinterpret_cast<const unsigned char*>(of.data()), of.size(), digest, &size);
+  return {reinterpret_cast<const char*>(digest), size};
+}
+
+bool same(const std::string& a, const std::string& b) {
+  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
+const char* const kWrongToken =
+    "[comm] all ranks of a job know its token; got another one; try the same TESSERA_JOB_TOKEN on "
+    "all ranks";
+
+// Both ends send a number used once, and prove the token with both numbers and their side.
+void prove(const Socket& socket, const std::string& token, bool listens, Deadline deadline) {
+  const std::string mine = nonce();
+  send_text(socket, mine, deadline);
+  const std::string theirs = receive_text(socket, deadline);
+  const std::string both = listens ? mine + theirs : theirs + mine;
+  send_text(socket, proof(token, (listens ? "listens" : "connects") + both), deadline);
+  const std::string answer = receive_text(socket, deadline);
+  if (!same(answer, proof(token, (listens ? "connects" : "listens") + both)))
+    throw CommError(kWrongToken);
+}
+
+Json receive(const Socket& socket, Deadline deadline) {
+  const Json message = Json::parse(receive_text(socket, deadline), nullptr, false);
+  if (!message.is_object()) throw CommError("[comm] what joins must be a rank; got another text");
+  if (message.contains("refused")) throw CommError(message["refused"].get<std::string>());
+  return message;
+}
+
+class JoinedWorld final : public World {
+ public:
+  JoinedWorld(Rank rank, std::vector<Socket> sockets, std::vector<std::string> hosts,
+              std::uint64_t seed, SocketOptions options)
+      : rank_(rank),
+        hosts_(std::move(hosts)),
+        seed_(seed),
+        messenger_(rank, std::move(sockets), hosts_, options) {}
+  Rank rank() const noexcept override { return rank_; }
+  std::int32_t ranks() const noexcept override { return static_cast<std::int32_t>(hosts_.size()); }
+  const std::string& host(Rank rank) const override {
+    return hosts_[static_cast<std::size_t>(rank.number)];
+  }
+  std::uint64_t shared_seed() const noexcept override { return seed_; }
+  Messenger* messenger() noexcept override { return &messenger_; }
+
+ private:
+  const Rank rank_;
+  const std::vector<std::string> hosts_;
+  const std::uint64_t seed_;
+  SocketMessenger messenger_;
+};
+
+class Joining {
+ public:
+  Joining(const core::Job& job, std::string build)
+      : job_(job),
+        build_(std::move(build)),
+        deadline_(after(job.join_s)),
+        sockets_(static_cast<std::size_t>(job.ranks)),
+        rows_(sockets_.size()) {}
+
+  std::unique_ptr<World> join() {
+    job_.rank == 0 ? gather() : come();
+    std::vector<std::string> hosts;
+    for (const Json& row : rows_) hosts.push_back(row["host"].get<std::string>());
+    SocketOptions options;
+    options.silence = std::chrono::milliseconds(static_cast<std::int64_t>(1000 * job_.silence_s));
+    options.heartbeat = std::clamp(options.silence / 5, std::chrono::milliseconds(20),
+                                   std::chrono::milliseconds(1000));
+    return std::make_unique<JoinedWorld>(Rank{job_.rank}, std::move(sockets_), std::move(hosts),
+                                         seed_, options);
+  }
+
+ private:
+  Json hello(const LocalAddress& address) const {
+    return {{"protocol", kProtocol}, {"build", build_},     {"ranks", job_.ranks},
+            {"rank", job_.rank},     {"host", host_name()}, {"address", address.host},
+            {"port", address.port}};
+  }
+
+  void need_token(const LocalAddress& address) const {
+    if (address.loopback || !job_.token.empty()) return;
+    throw InvalidArgument(
+        core::text("[TESSERA_JOB_TOKEN] a job beyond one machine needs a secret that its ranks "
+                   "know; got none for ",
+                   job_.host, "; try TESSERA_JOB_TOKEN=$(openssl rand -hex 32) on all ranks"));
+  }
+
+  // Rank 0. What is wrong with one rank is told to all that have come.
+  void gather() {
+    const Socket listener = listen_at(job_.host, job_.port);
+    need_token(local_address(listener));
+    rows_[0] = hello(local_address(listener));
+    try {
+      for (std::size_t come = 1; come < sockets_.size();) {
+        Socket socket = accept_until(listener, deadline_);
+        if (!socket) throw CommError(missing());
+        come += admit(std::move(socket)) ? 1 : 0;
+      }
+    } catch (const Error& e) {
+      for (const Socket& socket : sockets_) {
+        if (socket) refuse(socket, e.what());
+      }
+      throw;
+    }
+    const std::string seed_bytes = nonce();
+    for (const char c : seed_bytes) seed_ = seed_ * 257 + static_cast<unsigned char>(c);
+    const std::string table = Json{{"table", rows_}, {"seed", seed_}}.dump();
+    for (const Socket& socket : sockets_) {
+      if (socket) send_text(socket, table, deadline_);
+    }
+  }
+
+  // Whether it is a rank: who does not speak the protocol, or knows no token, is turned away alone.
+  bool admit(Socket socket) {
+    const Deadline soon = std::min(deadline_, after(5.0));
+    Json row;
+    try {
+      prove(socket, job_.token, true, soon);
+      row = receive(socket, soon);
+    } catch (const CommError& e) {
+      if (std::string(e.what()) == kWrongToken) throw;
+      return false;
+    }
+    const std::string what = wrong(row);
+    if (!what.empty()) {
+      refuse(socket, what);
+      throw CommError(what);
+    }
+    const auto rank = row["rank"].get<std::size_t>();
+    rows_[rank] = std::move(row);
+    sockets_[rank] = std::move(socket);
+    return true;
+  }
+
+  std::string wrong(const Json& row) const {
+    const auto rank = row.value("rank", -1);
+    const std::string where =
+        core::text("rank ", rank, " on ", row.value("host", "an unknown host"));
+    if (row.value("protocol", 0) != kProtocol || row.value("build", "") != build_) {
+      return core::text("[comm] all ranks run the same build; got ",
+                        row.value("build", "another one"), " of ", where, " and ", build_,
+                        " of rank 0");
+    }
+    if (row.value("ranks", 0) != job_.ranks) {
+      return core::text("[comm] all ranks count the same ranks; got ", row.value("ranks", 0),
+                        " of ", where, " and ", job_.ranks,
+                        " of rank 0; try the same TESSERA_WORLD_SIZE on all ranks");
+    }
+    if (rank < 1 || rank >= job_.ranks)
+      return core::text("[comm] ranks go from 0 to ", job_.ranks - 1, "; got ", where);
+    if (sockets_[static_cast<std::size_t>(rank)]) {
+      return core::text("[comm] each rank is there once; got ", where, " and another one on ",
+                        rows_[static_cast<std::size_t>(rank)]["host"].get<std::string>(),
+                        "; try another TESSERA_RANK for one of them");
+    }
+    return {};
+  }
+
+  std::string missing() const {
+    std::string list;
+    for (std::size_t r = 1; r < sockets_.size(); ++r) {
+      if (!sockets_[r]) list += core::text(list.empty() ? "" : ", ", r);
+    }
+    return core::text("[comm] all ranks come to ", job_.host, ":", job_.port, " within ",
+                      job_.join_s, " s; got none of ", list, "; try a longer TESSERA_JOIN_TIMEOUT");
+  }
+
+  static void refuse(const Socket& socket, const std::string& why) {
+    try {
+      send_text(socket, Json{{"refused", why}}.dump(), after(1.0));
+    } catch (const CommError&) {
+      // It hears of it by the connection that closes.
+    }
+  }
+
+  // The other ranks: each connects with those below it.
+  void come() {
+    Socket first = connect_until(job_.host, job_.port, deadline_);
+    const LocalAddress here = local_address(first);
+    need_token(here);
+    const Socket listener = listen_at(here.host, 0);
+    prove(first, job_.token, false, deadline_);
+    send_text(first, hello(local_address(listener)).dump(), deadline_);
+    // Rank 0 answers when all have come.
+    const Json answer = receive(first, deadline_ + std::chrono::seconds(5));
+    rows_ = answer["table"].get<std::vector<Json>>();
+    seed_ = answer["seed"].get<std::uint64_t>();
+    sockets_[0] = std::move(first);
+    for (std::int32_t r = 1; r < job_.rank; ++r) {
+      const Json& row = rows_[static_cast<std::size_t>(r)];
+      Socket socket = connect_until(row["address"].get<std::string>(),
+                                    row["port"].get<std::uint16_t>(), deadline_);
+      prove(socket, job_.token, false, deadline_);
+      send_text(socket, Json{{"rank", job_.rank}}.dump(), deadline_);
+      sockets_[static_cast<std::size_t>(r)] = std::move(socket);
+    }
+    for (std::int32_t left = job_.ranks - 1 - job_.rank; left > 0;) {
+      Socket socket = accept_until(listener, deadline_);
+      if (!socket)
+        throw CommError(core::text("[comm] ranks connect with each other in time; rank ", job_.rank,
+                                   " lacks ", left, " of them; try a longer TESSERA_JOIN_TIMEOUT"));
+      try {
+        prove(socket, job_.token, true, std::min(deadline_, after(5.0)));
+        const auto rank = receive(socket, deadline_)["rank"].get<std::int32_t>();
+        if (rank <= job_.rank || rank >= job_.ranks || sockets_[static_cast<std::size_t>(rank)])
+          continue;
+        sockets_[static_cast<std::size_t>(rank)] = std::move(socket);
+        --left;
+      } catch (const std::exception&) {
+        continue;  // no rank of this job
+      }
+    }
+  }
+
+  const core::Job& job_;
+  const std::string build_;
+  const Deadline deadline_;
+  std::vector<Socket> sockets_;
+  std::vector<Json> rows_;
+  std::uint64_t seed_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<World> join(const core::Job& job, const std::string& build) {
+  return Joining(job, build).join();
+}
+
+}  // namespace tessera::comm

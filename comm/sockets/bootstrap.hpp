@@ -1,0 +1,19 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "comm/world.hpp"
+#include "core/environment.hpp"
+
+namespace tessera::comm {
+
+/// Meets the other ranks of a job of at least two, and connects with each. Rank 0 listens at the
+/// rendezvous, checks who comes and tells everyone where the others are. Both ends of each
+/// connection prove by HMAC-SHA256 that they know the job's token, which is never sent. `build`
+/// names what must be the same on all ranks. \throws CommError with the same words on all ranks: a
+/// rank that did not come in time or came twice, one of another build or number of ranks, a wrong
+/// token. InvalidArgument for a job beyond one machine without a token.
+std::unique_ptr<World> join(const core::Job& job, const std::string& build);
+
+}  // namespace tessera::comm

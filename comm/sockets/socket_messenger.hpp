@@ -1,0 +1,102 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "comm/messenger.hpp"
+#include "comm/sockets/socket.hpp"
+#include "tessera/error.hpp"
+
+namespace tessera::comm {
+
+struct SocketOptions {
+  std::chrono::milliseconds heartbeat{1000};  ///< a peer hears something this often
+  std::chrono::milliseconds silence{10'000};  ///< after which a peer is lost
+};
+
+/// Messages over one stream socket for each peer. A thread reads all of them, and writes what a
+/// socket did not take at once. A closed connection is noticed at once, a silent one after
+/// `silence`.
+class SocketMessenger final : public Messenger {
+ public:
+  /// A connected socket and a name of its machine for each rank; this rank's socket is empty.
+  SocketMessenger(Rank self, std::vector<Socket> sockets, std::vector<std::string> hosts,
+                  SocketOptions options);
+  /// Says goodbye to all peers once what was sent is written.
+  ~SocketMessenger() override;
+
+  Rank rank() const noexcept override { return self_; }
+  std::int32_t ranks() const noexcept override { return static_cast<std::int32_t>(peers_.size()); }
+  void start(Receiver& receiver) override;
+  void send(Rank to, const Envelope& envelope, const std::byte* body, std::size_t bytes,
+            Done done) override;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  enum class Frame : std::uint32_t { kMessage = 0x74737231, kHeartbeat, kGoodbye };
+  struct Header {
+    Frame frame = Frame::kMessage;
+    std::uint32_t reserved = 0;
+    Envelope envelope;
+    std::uint64_t bytes = 0;
+  };
+  static_assert(sizeof(Header) == 48);
+  struct Outgoing {
+    Header header;
+    const std::byte* body = nullptr;
+    std::size_t written = 0;  // of header and body together
+    Done done;
+  };
+  struct Peer {
+    Rank rank;
+    std::string host;
+    Socket socket;
+    // Guarded by mutex.
+    std::mutex mutex;
+    std::deque<Outgoing> queue;
+    bool lost = false;
+    bool asked = false;  // the thread knows that there is something to write
+    Clock::time_point last_written;
+    // The thread's.
+    Header header;
+    std::size_t header_bytes = 0;
+    std::byte* target = nullptr;
+    std::size_t body_bytes = 0;
+    bool gone = false;
+    Clock::time_point last_heard;
+  };
+
+  void run();
+  void read(Peer& peer);
+  bool take_header(Peer& peer);
+  void finish_message(Peer& peer);
+  // Writes what the socket takes; messages that are out are moved to `sent`. False when the socket
+  // is broken.
+  static bool write(Peer& peer, std::vector<Done>& sent);
+  void write_queued(Peer& peer);
+  void post(Peer& peer, Outgoing message);
+  void post(Peer& peer, Frame frame);
+  void beat();
+  void lose(Peer& peer, const std::string& why);
+  void watch(Peer& peer, bool writable);
+  bool all_written();
+  CommError lost_error(const Peer& peer, const std::string& why) const;
+
+  const Rank self_;
+  const SocketOptions options_;
+  std::vector<std::unique_ptr<Peer>> peers_;  // by rank; null for this one
+  Receiver* receiver_ = nullptr;
+  Socket epoll_;
+  Socket wake_;
+  std::vector<std::byte> scratch_;
+  std::atomic<bool> over_{false};
+  std::thread thread_;
+};
+
+}  // namespace tessera::comm

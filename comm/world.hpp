@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/messenger.hpp"
+
+// The processes that compute together, as one of them sees them.
+
+namespace tessera::comm {
+
+class World {
+ public:
+  virtual ~World() = default;
+  virtual Rank rank() const noexcept = 0;
+  virtual std::int32_t ranks() const noexcept = 0;
+  /// The machine that a rank runs on, for errors.
+  virtual const std::string& host(Rank rank) const = 0;
+  /// The same number on all ranks of a job, another one in the next job.
+  virtual std::uint64_t shared_seed() const noexcept = 0;
+  /// Null with one rank.
+  virtual Messenger* messenger() noexcept = 0;
+
+  /// What the messenger was started with, kept for as long as it tells anything.
+  std::shared_ptr<Receiver> receiver;
+};
+
+/// The world of this process, joined at the first call: what a launcher's variables say, or one
+/// rank without them. `build` names what must be the same on all ranks: version, and what bits
+/// depend on. \throws CommError naming the rank that is missing, twice there or of another build;
+/// InvalidArgument for variables that cannot be meant.
+World& process_world(const std::string& build);
+
+}  // namespace tessera::comm

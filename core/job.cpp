@@ -1,0 +1,158 @@
+#include <sys/stat.h>
+
+#include <array>
+#include <cctype>
+#include <charconv>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+
+#include "core/environment.hpp"
+#include "core/text.hpp"
+#include "tessera/error.hpp"
+
+namespace tessera::core {
+namespace {
+
+using Get = const char* (*)(const char*);
+
+template <typename T>
+T number(const char* name, const std::string& text, T low, T high) {
+  T value{};
+  const char* end = text.data() + text.size();
+  const auto [stop, status] = std::from_chars(text.data(), end, value);
+  if (status == std::errc() && stop == end && value >= low && value <= high) return value;
+  throw InvalidArgument(
+      core::text("[", name, "] a number from ", low, " to ", high, "; got \"", text, "\""));
+}
+
+constexpr std::int32_t kMostRanks = 1 << 20;
+
+// The first of these variables that is set.
+struct Found {
+  const char* name = nullptr;
+  std::string value;
+  explicit operator bool() const noexcept { return name != nullptr; }
+};
+
+template <std::size_t N>
+Found find(Get get, const std::array<const char*, N>& names) {
+  for (const char* name : names) {
+    if (const char* value = get(name)) return {name, value};
+  }
+  return {};
+}
+
+void set_rendezvous(Get get, Job& out) {
+  if (const char* v = get("TESSERA_RENDEZVOUS")) {
+    const std::string text = v;
+    const std::size_t colon = text.rfind(':');
+    if (colon == std::string::npos || colon == 0) {
+      throw InvalidArgument(
+          core::text("[TESSERA_RENDEZVOUS] host:port; got \"", text, "\"; try node1:29400"));
+    }
+    out.host = text.substr(0, colon);
+    if (out.host.front() == '[' && out.host.back() == ']')
+      out.host = out.host.substr(1, out.host.size() - 2);
+    out.port = number<std::uint16_t>("TESSERA_RENDEZVOUS", text.substr(colon + 1), 1, 65535);
+    return;
+  }
+  const char* host = get("MASTER_ADDR");
+  const char* port = get("MASTER_PORT");
+  if (host == nullptr || port == nullptr) return;
+  out.host = host;
+  out.port = number<std::uint16_t>("MASTER_PORT", port, 1, 65535);
+}
+
+std::string read_token(Get get) {
+  std::string token;
+  if (const char* v = get("TESSERA_JOB_TOKEN")) {
+    token = v;
+  } else if (const char* file = get("TESSERA_JOB_TOKEN_FILE")) {
+    struct stat status {};
+    if (::stat(file, &status) != 0) {
+      throw InvalidArgument(core::text("[TESSERA_JOB_TOKEN_FILE] the file must exist; got ", file));
+    }
+    if ((status.st_mode & 077) != 0) {
+      throw InvalidArgument(
+          core::text("[TESSERA_JOB_TOKEN_FILE] only its owner may read the file; got ", file,
+                     "; try chmod 600"));
+    }
+    std::ifstream in(file);
+    in >> token;
+  } else {
+    return {};
+  }
+  bool hex = token.size() == 64;
+  for (const char c : token) hex = hex && std::isxdigit(static_cast<unsigned char>(c)) != 0;
+  if (!hex) {
+    throw InvalidArgument(core::text("[TESSERA_JOB_TOKEN] a token has 64 hexadecimal digits; got ",
+                                     token.size(), " characters; try `openssl rand -hex 32`"));
+  }
+  return token;
+}
+
+std::optional<double> seconds(Get get, const char* name) {
+  const char* v = get(name);
+  if (v == nullptr) return std::nullopt;
+  return number<double>(name, v, 0.05, 1e6);
+}
+
+}  // namespace
+
+Job parse_job(Get get) {
+  Job out;
+  // torchrun's variables are generic names: they count only all together.
+  const bool torchrun =
+      get("RANK") && get("WORLD_SIZE") && get("MASTER_ADDR") && get("MASTER_PORT");
+  set_rendezvous(get, out);
+  Found rank = find(get, std::array{"TESSERA_RANK"});
+  Found size = find(get, std::array{"TESSERA_WORLD_SIZE"});
+  if (!rank && torchrun) rank = find(get, std::array{"RANK"});
+  if (!size && torchrun) size = find(get, std::array{"WORLD_SIZE"});
+  // A launcher that numbers its processes is believed where somebody said where they meet.
+  if (get("TESSERA_RENDEZVOUS") != nullptr) {
+    if (!rank)
+      rank = find(get, std::array{"PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID",
+                                  "JOB_COMPLETION_INDEX"});
+    if (!size) size = find(get, std::array{"OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS"});
+  }
+  if (!rank && !size) return Job{};
+  if (!rank || !size) {
+    throw InvalidArgument(core::text("[", rank ? "TESSERA_WORLD_SIZE" : "TESSERA_RANK",
+                                     "] a rank and the number of ranks are given together; got ",
+                                     rank ? rank.name : size.name, "=",
+                                     rank ? rank.value : size.value, " alone"));
+  }
+  out.ranks = number<std::int32_t>(size.name, size.value, 1, kMostRanks);
+  out.rank = number<std::int32_t>(rank.name, rank.value, 0, out.ranks - 1);
+  if (out.ranks > 1 && out.host.empty()) {
+    throw InvalidArgument(
+        core::text("[TESSERA_RENDEZVOUS] ranks must know where they meet; got ", out.ranks,
+                   " ranks and no place; try TESSERA_RENDEZVOUS=host:port of the first"));
+  }
+  out.token = read_token(get);
+  out.silence_s = seconds(get, "TESSERA_RANK_TIMEOUT").value_or(out.silence_s);
+  out.join_s = seconds(get, "TESSERA_JOIN_TIMEOUT").value_or(out.join_s);
+  return out;
+}
+
+const Job& job() {
+  static const Job kJob =
+      parse_job([](const char* name) -> const char* { return std::getenv(name); });
+  return kJob;
+}
+
+std::optional<std::uint64_t> shared_seed() {
+  if (environment().seed) return environment().seed;
+  const Job& of = job();
+  if (of.ranks == 1) return std::nullopt;
+  // 64-bit FNV-1a of what all ranks know.
+  std::uint64_t hash = 0xcbf29ce484222325u;
+  for (const char c : core::text(of.token, of.host, of.port, of.ranks)) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  }
+  return hash;
+}
+
+}  // namespace tessera::core

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "comm/world.hpp"
+#include "scheduler/executor/block_table.hpp"
+
+// What ranks tell each other while they compute. Ranks run the same program, so that their
+// computations come in the same order: each is a step with a number. Messages of a step that a rank
+// has not reached wait for it, those of one that it has left are of no use any more.
+//
+//   begin      what the step computes, which all ranks compare with their own
+//   announce   a block that the receiver reads is there
+//   pull       send me that block
+//   block      its bytes
+//   end        how the step ended here: nothing of it is sent after that
+
+namespace tessera::scheduler {
+
+/// What a step of this rank hears, on threads of the messenger, one call at a time. Calls must not
+/// block.
+class ExchangeClient {
+ public:
+  virtual ~ExchangeClient() = default;
+  virtual void peer_begins(comm::Rank peer, std::uint64_t fingerprint,
+                           const std::string& what) noexcept = 0;
+  virtual void peer_announces(comm::Rank peer, BlockKey key) noexcept = 0;
+  virtual void peer_pulls(comm::Rank peer, BlockKey key, std::uint32_t request) noexcept = 0;
+  /// Where the bytes of a block that was pulled go; null when it is not waited for any more.
+  virtual std::byte* block_target(comm::Rank peer, std::uint32_t request,
+                                  std::size_t bytes) noexcept = 0;
+  virtual void block_arrived(comm::Rank peer, std::uint32_t request,
+                             std::size_t bytes) noexcept = 0;
+  /// `failure` is empty where all went well.
+  virtual void peer_ends(comm::Rank peer, const std::string& failure) noexcept = 0;
+  virtual void peer_lost(comm::Rank peer, const std::string& why) noexcept = 0;
+};
+
+/// One for each world of several ranks. Thread safe.
+class Exchange final : public comm::Receiver {
+ public:
+  /// The world's; made and started at the first call. Null for a world of one rank.
+  static std::shared_ptr<Exchange> of(comm::World& world);
+  explicit Exchange(comm::World& world);
+
+  comm::World& world() noexcept { return world_; }
+  /// Number of the last step.
+  std::uint64_t step();
+  /// Begins the next step and gives its number; waits while another thread has one. leave() ends
+  /// it.
+  std::uint64_t enter();
+  /// What has arrived for the step is told at once, on this thread.
+  void listen(ExchangeClient& client);
+  /// Nothing is told after it. By the thread that entered.
+  void leave();
+
+  void begin(std::uint64_t step, std::uint64_t fingerprint, const std::string& what);
+  void announce(std::uint64_t step, comm::Rank to, BlockKey key);
+  void pull(std::uint64_t step, comm::Rank to, BlockKey key, std::uint32_t request);
+  void send_block(std::uint64_t step, comm::Rank to, std::uint32_t request, const std::byte* data,
+                  std::size_t bytes, comm::Messenger::Done done);
+  void end(std::uint64_t step, const std::string& failure);
+
+  std::byte* target(comm::Rank from, const comm::Envelope& envelope,
+                    std::size_t bytes) noexcept override;
+  void arrived(comm::Rank from, const comm::Envelope& envelope,
+               std::size_t bytes) noexcept override;
+  void lost(comm::Rank rank, const std::string& why) noexcept override;
+
+ private:
+  struct Message {
+    comm::Rank from;
+    comm::Envelope envelope;
+    std::string text;
+  };
+  void tell(const Message& message) noexcept;
+  void post(comm::Rank to, const comm::Envelope& envelope, const std::string& text);
+
+  comm::World& world_;
+  comm::Messenger& messenger_;
+  std::mutex turn_;  // held by the thread that has a step
+  std::mutex mutex_;
+  ExchangeClient* client_ = nullptr;
+  std::uint64_t step_ = 0;
+  bool heard_ = true;           // somebody listened to this step
+  std::vector<Message> early_;  // of steps to come
+  std::unordered_map<std::uint64_t, std::string>
+      incoming_;  // texts that are arriving, by sender and number
+  std::vector<std::pair<comm::Rank, std::string>> lost_;
+};
+
+}  // namespace tessera::scheduler

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "scheduler/plan/plan.hpp"
+
+namespace tessera::scheduler {
+
+/// A hash of what a plan computes: its nodes, grids, tasks and reads. Equal on all ranks that run
+/// the same program; arrays that are only kept in memory meanwhile do not count.
+std::uint64_t fingerprint(const Plan& plan);
+/// A few words about it: "120 tasks for deliver std".
+std::string summary(const Plan& plan);
+
+}  // namespace tessera::scheduler

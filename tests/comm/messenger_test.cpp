@@ -1,0 +1,409 @@
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <condition_variable>
+#include <cstring>
+#include <future>
+#include <map>
+#include <random>
+#include <thread>
+
+#include "comm/sockets/bootstrap.hpp"
+#include "memory_worlds.hpp"
+#include "socket_worlds.hpp"
+#include "tessera/error.hpp"
+
+namespace tessera::comm {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Keeps what arrives. Bodies go into memory of its own.
+class Inbox final : public Receiver {
+ public:
+  struct Message {
+    Rank from;
+    Envelope envelope;
+    std::vector<std::byte> body;
+  };
+  std::byte* target(Rank from, const Envelope& envelope, std::size_t bytes) noexcept override {
+    if (slow > 0us) std::this_thread::sleep_for(slow);
+    if (envelope.flags == kDrop) return nullptr;
+    const std::lock_guard lock(mutex_);
+    auto& body = bodies_[{from.number, envelope.b}];
+    body.resize(bytes);
+    return body.data();
+  }
+  void arrived(Rank from, const Envelope& envelope, std::size_t bytes) noexcept override {
+    const std::lock_guard lock(mutex_);
+    Message message{from, envelope, {}};
+    if (bytes > 0 && envelope.flags != kDrop)
+      message.body = std::move(bodies_[{from.number, envelope.b}]);
+    if (echo != nullptr && envelope.kind == 1)
+      echo->send(from, {2, 0, envelope.step, envelope.a, envelope.b}, nullptr, 0, {});
+    messages.push_back(std::move(message));
+    changed_.notify_all();
+  }
+  void lost(Rank rank, const std::string& why) noexcept override {
+    const std::lock_guard lock(mutex_);
+    losses[rank.number].push_back(why);
+    changed_.notify_all();
+  }
+  template <typename P>
+  bool wait(P predicate, std::chrono::seconds limit = 20s) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, limit, predicate);
+  }
+  static constexpr std::uint32_t kDrop = 7;
+  std::vector<Message> messages;
+  std::map<int, std::vector<std::string>> losses;
+  std::chrono::microseconds slow{0};
+  Messenger* echo = nullptr;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<std::pair<int, std::uint64_t>, std::vector<std::byte>> bodies_;
+};
+
+std::vector<std::byte> pattern(std::size_t bytes, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::vector<std::byte> out(bytes);
+  for (std::size_t i = 0; i < bytes; i += 1 + bytes / 5000)
+    out[i] = static_cast<std::byte>(random());
+  return out;
+}
+
+/// What a way of carrying messages is made with.
+struct Case {
+  const char* name;
+  std::function<std::vector<std::unique_ptr<World>>(int)> make;
+};
+
+class MessengerConformance : public ::testing::TestWithParam<Case> {
+ protected:
+  void start(int ranks) {
+    inboxes_ = std::vector<Inbox>(static_cast<std::size_t>(ranks));
+    worlds_ = GetParam().make(ranks);
+    for (std::size_t r = 0; r < worlds_.size(); ++r) worlds_[r]->messenger()->start(inboxes_[r]);
+  }
+  Messenger& at(std::size_t rank) { return *worlds_[rank]->messenger(); }
+  std::vector<Inbox> inboxes_;
+  std::vector<std::unique_ptr<World>> worlds_;
+};
+
+TEST_P(MessengerConformance, MessagesWithoutBodyComeInOrder) {
+  start(2);
+  constexpr std::uint64_t kCount = 20'000;
+  for (std::uint64_t i = 0; i < kCount; ++i)
+    at(0).send(Rank{1}, {5, 6, 7, i, i * i}, nullptr, 0, {});
+  ASSERT_TRUE(inboxes_[1].wait([&] { return inboxes_[1].messages.size() == kCount; }));
+  for (std::uint64_t i = 0; i < kCount; ++i) {
+    const Envelope& e = inboxes_[1].messages[i].envelope;
+    ASSERT_EQ(e.kind, 5u);
+    ASSERT_EQ(e.flags, 6u);
+    ASSERT_EQ(e.step, 7u);
+    ASSERT_EQ(e.a, i);
+    ASSERT_EQ(e.b, i * i);
+  }
+}
+
+TEST_P(MessengerConformance, BodiesArriveWholeWhateverTheirSize) {
+  start(2);
+  const std::size_t sizes[] = {1, 2, 47, 48, 49, 4095, 65'537, 1'000'003, std::size_t{64} << 20,
+                               3, 0};
+  std::atomic<int> done{0};
+  std::vector<std::vector<std::byte>> bodies;
+  for (std::size_t i = 0; i < std::size(sizes); ++i) bodies.push_back(pattern(sizes[i], i));
+  for (std::size_t i = 0; i < std::size(sizes); ++i) {
+    at(0).send(Rank{1}, {0, 0, 0, 0, i}, bodies[i].data(), bodies[i].size(),
+               [&](const std::exception_ptr& failure) {
+                 EXPECT_FALSE(failure);
+                 ++done;
+               });
+  }
+  ASSERT_TRUE(inboxes_[1].wait([&] { return inboxes_[1].messages.size() == std::size(sizes); }));
+  for (int i = 0; i < 2000 && done != static_cast<int>(std::size(sizes)); ++i)
+    std::this_thread::sleep_for(1ms);
+  EXPECT_EQ(done, static_cast<int>(std::size(sizes)));
+  for (const Inbox::Message& message : inboxes_[1].messages) {
+    const auto& sent = bodies[message.envelope.b];
+    ASSERT_EQ(message.body.size(), sent.size());
+    ASSERT_TRUE(sent.empty() || std::memcmp(message.body.data(), sent.data(), sent.size()) == 0);
+  }
+}
+
+TEST_P(MessengerConformance, ABodyThatNobodyWantsIsDroppedAndTheNextOneIsRight) {
+  start(2);
+  const auto first = pattern(300'000, 1);
+  const auto second = pattern(300'000, 2);
+  at(0).send(Rank{1}, {0, Inbox::kDrop, 0, 0, 1}, first.data(), first.size(), {});
+  at(0).send(Rank{1}, {0, 0, 0, 0, 2}, second.data(), second.size(), {});
+  ASSERT_TRUE(inboxes_[1].wait([&] { return inboxes_[1].messages.size() == 2; }));
+  for (const Inbox::Message& message : inboxes_[1].messages) {
+    if (message.envelope.b == 2) {
+      EXPECT_EQ(message.body, second);
+    }
+  }
+}
+
+TEST_P(MessengerConformance, AllSendToAllAtOnce) {
+  constexpr std::size_t kRanks = 5;
+  constexpr std::size_t kEach = 60;
+  start(kRanks);
+  std::mt19937_64 random(3);
+  std::vector<std::vector<std::byte>> bodies;
+  for (std::size_t i = 0; i < kEach; ++i) bodies.push_back(pattern(random() % 200'000, i));
+  std::vector<std::thread> threads;
+  for (std::size_t r = 0; r < kRanks; ++r) {
+    threads.emplace_back([&, r] {
+      for (std::size_t i = 0; i < kEach; ++i) {
+        for (std::size_t to = 0; to < kRanks; ++to) {
+          if (to != r)
+            at(r).send(Rank{static_cast<std::int32_t>(to)}, {0, 0, 0, 0, i}, bodies[i].data(),
+                       bodies[i].size(), {});
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (Inbox& inbox : inboxes_) {
+    ASSERT_TRUE(inbox.wait([&] { return inbox.messages.size() == kEach * (kRanks - 1); }));
+    for (const Inbox::Message& message : inbox.messages)
+      ASSERT_EQ(message.body, bodies[message.envelope.b]);
+  }
+}
+
+TEST_P(MessengerConformance, AReceiverMaySendFromItsCalls) {
+  start(2);
+  inboxes_[1].echo = &at(1);
+  constexpr std::uint64_t kCount = 3000;
+  for (std::uint64_t i = 0; i < kCount; ++i) at(0).send(Rank{1}, {1, 0, 0, i, 0}, nullptr, 0, {});
+  ASSERT_TRUE(inboxes_[0].wait([&] { return inboxes_[0].messages.size() == kCount; }));
+  EXPECT_EQ(inboxes_[0].messages.back().envelope.a, kCount - 1);
+}
+
+TEST_P(MessengerConformance, ASlowReceiverLosesNothing) {
+  start(2);
+  inboxes_[1].slow = 2000us;
+  const auto body = pattern(1'000'000, 9);
+  std::atomic<int> done{0};
+  for (std::uint64_t i = 0; i < 60; ++i) {
+    at(0).send(Rank{1}, {0, 0, 0, 0, i}, body.data(), body.size(),
+               [&](const std::exception_ptr&) { ++done; });
+  }
+  EXPECT_LT(done, 60) << "the sender went on as if all had been taken";
+  ASSERT_TRUE(inboxes_[1].wait([&] { return inboxes_[1].messages.size() == 60; }));
+  for (const Inbox::Message& message : inboxes_[1].messages) ASSERT_EQ(message.body, body);
+}
+
+TEST_P(MessengerConformance, WhoLeavesIsLostOnceAndNothingIsLeftWaiting) {
+  start(3);
+  worlds_[2].reset();
+  for (std::size_t r = 0; r < 2; ++r) {
+    ASSERT_TRUE(inboxes_[r].wait([&] { return !inboxes_[r].losses[2].empty(); }));
+    EXPECT_EQ(inboxes_[r].losses[2], std::vector<std::string>{"it has left"});
+  }
+  const auto body = pattern(5'000'000, 1);
+  std::promise<std::exception_ptr> ended;
+  at(0).send(Rank{2}, {}, body.data(), body.size(),
+             [&](const std::exception_ptr& failure) { ended.set_value(failure); });
+  EXPECT_THROW(std::rethrow_exception(ended.get_future().get()), CommError);
+  at(0).send(Rank{1}, {0, 0, 0, 4, 0}, nullptr, 0, {});
+  EXPECT_TRUE(inboxes_[1].wait([&] { return inboxes_[1].messages.size() == 1; }));
+}
+
+TEST_P(MessengerConformance, MessagesGoToOtherRanksOfTheWorld) {
+  start(2);
+  for (const int to : {0, 2, -1})
+    EXPECT_THROW(at(0).send(Rank{to}, {}, nullptr, 0, {}), InvalidArgument);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Kinds, MessengerConformance,
+    ::testing::Values(Case{"Memory", [](int ranks) { return MemoryWorlds::make(ranks, 5); }},
+                      Case{"Sockets",
+                           [](int ranks) {
+                             std::vector<std::unique_ptr<World>> out;
+                             for (auto& world : make_socket_worlds(ranks))
+                               out.push_back(std::move(world));
+                             return out;
+                           }}),
+    [](const auto& info) { return info.param.name; });
+
+// Sockets
+// -------------------------------------------------------------------------------------------------
+
+TEST(SocketMessenger, AClosedConnectionIsNoticedAtOnceAndEndsWhatWaits) {
+  Inbox inboxes[2];
+  auto worlds = make_socket_worlds(2);
+  for (std::size_t r = 0; r < 2; ++r) worlds[r]->messenger()->start(inboxes[r]);
+  inboxes[1].slow = 100'000us;
+  const auto body = pattern(std::size_t{32} << 20, 1);
+  std::atomic<int> failed{0};
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    worlds[0]->messenger()->send(
+        Rank{1}, {0, 0, 0, 0, i}, body.data(), body.size(),
+        [&](const std::exception_ptr& failure) { failed += failure ? 1 : 0; });
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  worlds[0]->cut(1);
+  ASSERT_TRUE(inboxes[0].wait([&] { return !inboxes[0].losses[1].empty(); }));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 1s);
+  EXPECT_GE(failed, 2);
+  EXPECT_TRUE(inboxes[1].wait([&] { return inboxes[1].losses[0].size() == 1; }));
+}
+
+TEST(SocketMessenger, SilenceIsNoticed) {
+  int pair[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+  const Socket other(pair[1]);
+  std::vector<Socket> sockets(2);
+  sockets[1] = Socket(pair[0]);
+  Inbox inbox;
+  SocketMessenger messenger(Rank{0}, std::move(sockets), {"a", "b"}, {20ms, 200ms});
+  messenger.start(inbox);
+  ASSERT_TRUE(inbox.wait([&] { return !inbox.losses[1].empty(); }, 3s));
+  EXPECT_EQ(inbox.losses[1][0].find("nothing was heard of it for 0.2"), 0u) << inbox.losses[1][0];
+}
+
+TEST(SocketMessenger, HeartbeatsKeepAQuietPeer) {
+  Inbox inboxes[2];
+  auto worlds = make_socket_worlds(2, {20ms, 200ms});
+  for (std::size_t r = 0; r < 2; ++r) worlds[r]->messenger()->start(inboxes[r]);
+  EXPECT_FALSE(inboxes[0].wait([&] { return !inboxes[0].losses[1].empty(); }, 1s));
+}
+
+TEST(SocketMessenger, WhatIsNoMessageIsALostPeer) {
+  int pair[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+  const Socket other(pair[1]);
+  std::vector<Socket> sockets(2);
+  sockets[1] = Socket(pair[0]);
+  Inbox inbox;
+  SocketMessenger messenger(Rank{0}, std::move(sockets), {"a", "b"}, {});
+  messenger.start(inbox);
+  const std::string text(100, 'x');
+  ASSERT_EQ(::send(other.handle(), text.data(), text.size(), 0), 100);
+  ASSERT_TRUE(inbox.wait([&] { return !inbox.losses[1].empty(); }, 3s));
+  EXPECT_EQ(inbox.losses[1][0], "it sent what is no message");
+}
+
+// Joining
+// -------------------------------------------------------------------------------------------------
+
+std::uint16_t free_port() {
+  const Socket socket = listen_at("127.0.0.1", 0);
+  return local_address(socket).port;
+}
+
+struct Joined {
+  std::unique_ptr<World> world;
+  std::string error;
+};
+
+std::vector<Joined> join_all(std::vector<core::Job> jobs,
+                             const std::vector<std::string>& builds = {}) {
+  std::vector<Joined> out(jobs.size());
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    threads.emplace_back([&, i] {
+      try {
+        out[i].world = join(jobs[i], builds.empty() ? "build" : builds[i]);
+      } catch (const Error& e) {
+        out[i].error = e.what();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return out;
+}
+
+std::vector<core::Job> jobs(std::int32_t ranks, double join_s = 20.0) {
+  std::vector<core::Job> out;
+  const std::uint16_t port = free_port();
+  for (std::int32_t r = 0; r < ranks; ++r) {
+    core::Job job;
+    job.rank = r;
+    job.ranks = ranks;
+    job.host = "127.0.0.1";
+    job.port = port;
+    job.token = std::string(64, 'a');
+    job.join_s = join_s;
+    out.push_back(job);
+  }
+  return out;
+}
+
+void expect_all(const std::vector<Joined>& all, const std::string& text) {
+  for (const Joined& one : all) EXPECT_NE(one.error.find(text), std::string::npos) << one.error;
+}
+
+TEST(Join, RanksFindEachOther) {
+  std::vector<Inbox> inboxes(4);
+  std::vector<Joined> all = join_all(jobs(4));
+  for (std::size_t r = 0; r < 4; ++r) {
+    ASSERT_EQ(all[r].error, "");
+    EXPECT_EQ(all[r].world->rank().number, static_cast<int>(r));
+    EXPECT_EQ(all[r].world->ranks(), 4);
+    EXPECT_EQ(all[r].world->shared_seed(), all[0].world->shared_seed());
+    all[r].world->messenger()->start(inboxes[r]);
+  }
+  for (std::size_t r = 0; r < 4; ++r) {
+    for (std::int32_t to = 0; to < 4; ++to) {
+      if (to != static_cast<int>(r)) all[r].world->messenger()->send(Rank{to}, {}, nullptr, 0, {});
+    }
+  }
+  for (Inbox& inbox : inboxes) EXPECT_TRUE(inbox.wait([&] { return inbox.messages.size() == 3; }));
+}
+
+TEST(Join, AnotherTokenIsRefused) {
+  auto list = jobs(3, 3.0);
+  list[1].token = std::string(64, 'b');
+  const std::vector<Joined> all = join_all(list);
+  EXPECT_NE(all[0].error.find("all ranks of a job know its token"), std::string::npos)
+      << all[0].error;
+  EXPECT_NE(all[1].error.find("all ranks of a job know its token"), std::string::npos)
+      << all[1].error;
+  EXPECT_NE(all[2].error, "");
+}
+
+TEST(Join, AMissingRankIsNamed) {
+  auto list = jobs(4, 1.0);
+  list.erase(list.begin() + 2);
+  expect_all(join_all(list), "within 1 s; got none of 2;");
+}
+
+TEST(Join, ARankThatIsThereTwiceIsNamed) {
+  auto list = jobs(3, 5.0);
+  list[2].rank = 1;
+  const std::vector<Joined> all = join_all(list);
+  EXPECT_NE(all[0].error.find("each rank is there once; got rank 1 on "), std::string::npos)
+      << all[0].error;
+}
+
+TEST(Join, AnotherNumberOfRanksAndAnotherBuildAreRefused) {
+  auto list = jobs(2, 5.0);
+  list[1].ranks = 3;
+  expect_all(join_all(list), "all ranks count the same ranks; got 3 of rank 1 on ");
+  expect_all(join_all(jobs(2, 5.0), {"one", "two"}),
+             "all ranks run the same build; got two of rank 1 on ");
+}
+
+TEST(Join, StrangersAreTurnedAwayAlone) {
+  auto list = jobs(2);
+  std::thread stranger([port = list[0].port] {
+    const Socket socket = connect_until("127.0.0.1", port, std::chrono::steady_clock::now() + 5s);
+    send_text(socket, "GET / HTTP/1.1", std::chrono::steady_clock::now() + 1s);
+  });
+  std::vector<Joined> first(1);
+  std::thread leader([&] { first = join_all({list[0]}); });
+  stranger.join();
+  const std::vector<Joined> second = join_all({list[1]});
+  leader.join();
+  EXPECT_EQ(first[0].error, "");
+  EXPECT_EQ(second[0].error, "");
+}
+
+}  // namespace
+}  // namespace tessera::comm

@@ -1,0 +1,207 @@
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <random>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <thread>
+
+// Processes of this machine that `tessera run` starts.
+
+namespace tessera {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+/// A command with its output, standard error included.
+class Command {
+ public:
+  explicit Command(const std::vector<std::string>& words,
+                   const std::vector<std::string>& variables = {}) {
+    int ends[2];
+    EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    child_ = ::fork();
+    if (child_ == 0) {
+      ::dup2(ends[1], 1);
+      ::dup2(ends[1], 2);
+      for (const std::string& variable : variables) ::putenv(const_cast<char*>(variable.c_str()));
+      std::vector<char*> arguments;
+      for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
+      arguments.push_back(nullptr);
+      ::execv(arguments[0], arguments.data());
+      ::_exit(126);
+    }
+    ::close(ends[1]);
+    out_ = ends[0];
+  }
+  ~Command() {
+    if (child_ > 0) {
+      ::kill(child_, SIGKILL);
+      ::waitpid(child_, nullptr, 0);
+    }
+    ::close(out_);
+  }
+  /// Reads until the text holds what is looked for, or the output ends. False when it takes too
+  /// long.
+  bool read_until(const std::function<bool(const std::string&)>& enough,
+                  std::chrono::seconds limit) {
+    const Clock::time_point end = Clock::now() + limit;
+    while (!enough(text)) {
+      const auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
+      pollfd poll{out_, POLLIN, 0};
+      if (left <= 0 || ::poll(&poll, 1, static_cast<int>(left)) <= 0) return false;
+      char buffer[4096];
+      const ssize_t n = ::read(out_, buffer, sizeof buffer);
+      if (n <= 0) return false;
+      text.append(buffer, static_cast<std::size_t>(n));
+    }
+    return true;
+  }
+  /// The exit status; -1 when it does not end in time.
+  int wait(std::chrono::seconds limit) {
+    read_until([](const std::string&) { return false; }, limit);
+    const Clock::time_point end = Clock::now() + limit;
+    while (Clock::now() < end) {
+      int status = 0;
+      if (::waitpid(child_, &status, WNOHANG) == child_) {
+        child_ = -1;
+        return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+      }
+      std::this_thread::sleep_for(1ms);
+    }
+    return -1;
+  }
+  std::string text;
+
+ private:
+  pid_t child_ = -1;
+  int out_ = -1;
+};
+
+std::vector<std::string> on_ranks(int ranks, std::initializer_list<std::string> words,
+                                  const char* devices = "host:1") {
+  std::vector<std::string> out = {TESSERA_TOOL, "run",   "-n", std::to_string(ranks),
+                                  "--devices",  devices, "--", TESSERA_RANKS_PROGRAM};
+  out.insert(out.end(), words);
+  return out;
+}
+
+std::map<std::string, std::set<std::string>> hashes(const std::string& text, std::size_t& lines) {
+  std::map<std::string, std::set<std::string>> out;
+  std::istringstream in(text);
+  std::string name, hash;
+  for (lines = 0; in >> name >> hash; ++lines) out[name].insert(hash);
+  return out;
+}
+
+TEST(Ranks, ResultsHaveTheSameBitsOnEveryRankOfAnyNumber) {
+  std::map<std::string, std::set<std::string>> wanted;
+  for (const auto& [ranks, devices] :
+       {std::pair{1, "host:1"}, {2, "host:2"}, {3, "host:1"}, {4, "host:2"}, {7, "host:1"}}) {
+    Command command(on_ranks(ranks, {"bits"}, devices));
+    ASSERT_EQ(command.wait(60s), 0) << command.text;
+    std::size_t lines = 0;
+    const auto got = hashes(command.text, lines);
+    if (ranks == 1) wanted = got;
+    ASSERT_FALSE(wanted.empty());
+    EXPECT_EQ(lines, wanted.size() * static_cast<std::size_t>(ranks));
+    EXPECT_EQ(got, wanted) << ranks << " ranks";
+  }
+}
+
+TEST(Ranks, ArraysWithoutASeedAreTheSameOnAllRanksAndOthersInTheNextJob) {
+  std::set<std::string> seen;
+  for (int job = 0; job < 2; ++job) {
+    Command command(on_ranks(3, {"unseeded"}));
+    ASSERT_EQ(command.wait(30s), 0) << command.text;
+    std::size_t lines = 0;
+    const auto got = hashes(command.text, lines);
+    EXPECT_EQ(lines, 3u);
+    ASSERT_EQ(got.at("unseeded").size(), 1u);
+    seen.insert(*got.at("unseeded").begin());
+  }
+  EXPECT_EQ(seen.size(), 2u);
+}
+
+std::string read_file(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+TEST(Ranks, AFileIsWrittenOnceByAllOfThem) {
+  const std::filesystem::path folder =
+      std::filesystem::path(::testing::TempDir()) / "tessera_ranks_save";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  for (const int ranks : {1, 3}) {
+    Command command(
+        on_ranks(ranks, {"save", (folder / (std::to_string(ranks) + ".npy")).string()}));
+    ASSERT_EQ(command.wait(30s), 0) << command.text;
+  }
+  EXPECT_GT(read_file(folder / "1.npy").size(), 500u * 300u * 8u);
+  EXPECT_EQ(read_file(folder / "1.npy"), read_file(folder / "3.npy"));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 2)
+      << "something was left behind";
+  Command command(on_ranks(3, {"save", (folder / "none" / "x.npy").string()}));
+  EXPECT_EQ(command.wait(30s), 3) << command.text;
+  std::filesystem::remove_all(folder);
+}
+
+TEST(Ranks, DifferentProgramsAreToldSo) {
+  Command command(on_ranks(2, {"differ"}));
+  EXPECT_EQ(command.wait(30s), 3);
+  EXPECT_NE(command.text.find("all ranks compute the same"), std::string::npos) << command.text;
+}
+
+TEST(Ranks, AProgramThatIsNotThereIsNamed) {
+  Command command({TESSERA_TOOL, "run", "-n", "2", "/nowhere/prog"});
+  EXPECT_EQ(command.wait(30s), 1);
+  EXPECT_NE(command.text.find("[run] the program must start; got /nowhere/prog: No such file"),
+            std::string::npos)
+      << command.text;
+}
+
+// Each of four ranks is killed, at random moments: the others end by themselves and say whom they
+// miss.
+TEST(Ranks, WhenOneIsKilledTheOthersEndAndNameIt) {
+  std::mt19937_64 random(11);
+  for (int round = 0; round < 12; ++round) {
+    const int victim = round % 4;
+    Command command(on_ranks(4, {"forever", std::to_string(random() % 4)}),
+                    {"TESSERA_RANK_TIMEOUT=2"});
+    const std::regex line("rank (\\d) is process (\\d+)\n");
+    std::map<int, pid_t> processes;
+    ASSERT_TRUE(command.read_until(
+        [&](const std::string& text) {
+          for (std::sregex_iterator i(text.begin(), text.end(), line), end; i != end; ++i)
+            processes[std::stoi((*i)[1])] = std::stoi((*i)[2]);
+          return processes.size() == 4;
+        },
+        60s))
+        << command.text;
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 30'000));
+    const Clock::time_point begin = Clock::now();
+    ASSERT_EQ(::kill(processes[victim], SIGKILL), 0);
+    EXPECT_EQ(command.wait(20s), 137) << command.text;
+    EXPECT_LT(Clock::now() - begin, 2s) << command.text;
+    const std::string name = "rank " + std::to_string(victim) + " on ";
+    EXPECT_NE(command.text.find(name), std::string::npos) << command.text;
+    for (const auto& [rank, process] : processes)
+      EXPECT_NE(::kill(process, 0), 0) << "rank " << rank << " is left";
+  }
+}
+
+}  // namespace
+}  // namespace tessera

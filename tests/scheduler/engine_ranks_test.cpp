@@ -1,0 +1,337 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstring>
+#include <exception>
+#include <thread>
+
+#include "engine_workloads.hpp"
+#include "memory_worlds.hpp"
+#include "scheduler/seams.hpp"
+#include "tessera/tessera.hpp"
+
+// The same workloads on several ranks, each of which is a thread with a session and devices of its
+// own here. Every rank gets the results, and they have the bits of one rank's.
+
+namespace tessera {
+namespace {
+
+constexpr std::size_t kKiB = 1024;
+using testing::Workload;
+using testing::workloads;
+
+SessionOptions plain() {
+  SessionOptions options;
+  options.devices = "host";
+  options.workers = 1;
+  options.device_memory_bytes = 256 * kKiB * kKiB;
+  options.host_memory_bytes = 64 * kKiB * kKiB;
+  options.disk_memory_bytes = 0;
+  return options;
+}
+
+/// What a rank came to: f's value, or what it threw.
+template <typename T>
+struct Outcome {
+  T value{};
+  std::string error;
+};
+
+/// Calls f(rank) on every rank, in a thread with a session over the rank's world.
+template <typename F>
+auto on_ranks(int ranks, const SessionOptions& options, F f) {
+  using T = decltype(f(0, std::declval<Session&>()));
+  static std::atomic<std::uint64_t> seed{0};
+  auto worlds = comm::MemoryWorlds::make(ranks, ++seed);
+  std::vector<Outcome<T>> out(static_cast<std::size_t>(ranks));
+  std::vector<std::thread> threads;
+  for (int r = 0; r < ranks; ++r) {
+    threads.emplace_back([&, r] {
+      Outcome<T>& mine = out[static_cast<std::size_t>(r)];
+      try {
+        scheduler::Seams seams;
+        seams.world = worlds[static_cast<std::size_t>(r)].get();
+        Session session = seams.open(options);
+        const SessionScope scope(session);
+        mine.value = f(r, session);
+      } catch (const std::exception& e) {
+        mine.error = e.what();
+      }
+      worlds[static_cast<std::size_t>(r)].reset();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return out;
+}
+
+void expect_same(const std::vector<HostArray>& wanted, const std::vector<HostArray>& got,
+                 const std::string& what) {
+  ASSERT_EQ(wanted.size(), got.size()) << what;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    ASSERT_EQ(wanted[i].nbytes(), got[i].nbytes()) << what;
+    EXPECT_EQ(std::memcmp(wanted[i].data(), got[i].data(), got[i].nbytes()), 0)
+        << what << ", result " << i;
+  }
+}
+
+struct Computed {
+  std::vector<HostArray> arrays;
+  RunReport report;
+};
+
+class EngineRanks : public ::testing::TestWithParam<std::size_t> {
+ protected:
+  const Workload& workload() const { return workloads()[GetParam()]; }
+  std::vector<HostArray> wanted() const {
+    Session session(plain());
+    const SessionScope scope(session);
+    return session.compute(workload().make());
+  }
+  std::size_t check(int ranks, const SessionOptions& options, const std::string& what) const {
+    const std::vector<HostArray> expected = wanted();
+    const auto outcomes = on_ranks(ranks, options, [&](int, Session& session) {
+      Computed out;
+      out.arrays = session.compute(workload().make());
+      out.report = session.last_run();
+      return out;
+    });
+    std::size_t spilled = 0;
+    for (std::size_t r = 0; r < outcomes.size(); ++r) {
+      const std::string where = workload().name + ", " + what + ", rank " + std::to_string(r);
+      EXPECT_EQ(outcomes[r].error, "") << where;
+      if (!outcomes[r].error.empty()) continue;
+      expect_same(expected, outcomes[r].value.arrays, where);
+      spilled += outcomes[r].value.report.to_host_bytes + outcomes[r].value.report.to_disk_bytes;
+    }
+    return spilled;
+  }
+};
+
+TEST_P(EngineRanks, SameBitsOnAnyNumberOfRanksAndDevices) {
+  for (const int ranks : {2, 3, 4, 7}) {
+    for (const char* devices : {"host:1", "host:2"}) {
+      SessionOptions options = plain();
+      options.devices = devices;
+      check(ranks, options, std::to_string(ranks) + " ranks with " + devices);
+    }
+  }
+}
+
+TEST_P(EngineRanks, SameBitsWhileBlocksAreSpilled) {
+  std::size_t spilled = 0;
+  for (const int ranks : {2, 3}) {
+    for (const std::size_t host : {std::size_t{0}, 160 * kKiB}) {
+      SessionOptions options = plain();
+      options.devices = ranks == 2 ? "host:2" : "host:1";
+      options.device_memory_bytes = workload().tight_bytes;
+      options.host_memory_bytes = host;
+      options.disk_memory_bytes = 64 * kKiB * kKiB;
+      spilled += check(ranks, options,
+                       std::to_string(ranks) + " ranks, a host tier of " + std::to_string(host));
+    }
+  }
+  // A rank's share of some others fits.
+  if (GetParam() == 0) {
+    EXPECT_GT(spilled, 0U) << "nothing was spilled: the budget is not tight";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Workloads, EngineRanks,
+                         ::testing::Range<std::size_t>(0, workloads().size()),
+                         [](const auto& info) {
+                           std::string out;
+                           for (const char c : workloads()[info.param].name)
+                             out += std::isalnum(c) != 0 ? c : '_';
+                           return out;
+                         });
+
+TEST(EngineRanksKept, ArraysStayWhereTheyWereMadeAndAreReadFromThere) {
+  const auto outcomes = on_ranks(3, plain(), [](int, Session& session) {
+    const Array x = random::normal({90, 70}, {.chunks = {20, 30}, .seed = 5});
+    const Array kept = (x + 1.0).persist();
+    const std::size_t bytes = session.resident_bytes();
+    const double total = sum(kept * 2.0).item<double>();
+    const HostArray back = kept.compute();
+    const HostArray again = (kept + kept.T().T()).compute();
+    return std::tuple(bytes, total, std::vector<HostArray>{back, again});
+  });
+  const Array x = random::normal({90, 70}, {.chunks = {20, 30}, .seed = 5});
+  const std::vector<HostArray> expected = compute({x + 1.0, (x + 1.0) + (x + 1.0)});
+  const double total = sum((x + 1.0) * 2.0).item<double>();
+  std::size_t bytes = 0;
+  for (const auto& outcome : outcomes) {
+    ASSERT_EQ(outcome.error, "");
+    bytes += std::get<0>(outcome.value);
+    EXPECT_LT(std::get<0>(outcome.value), x.nbytes());
+    EXPECT_EQ(std::get<1>(outcome.value), total);
+    expect_same(expected, std::get<2>(outcome.value), "kept");
+  }
+  EXPECT_EQ(bytes, x.nbytes());
+}
+
+TEST(EngineRanksKept, WhatIsCountedIsCountedOnAllRanks) {
+  const auto outcomes = on_ranks(3, plain(), [](int, Session&) {
+    const Array x = random::integers(0, 50, {400}, {.chunks = {37}, .seed = 3});
+    return compute({masked_select(x, x > 20), unique_values(x)});
+  });
+  const Array x = random::integers(0, 50, {400}, {.chunks = {37}, .seed = 3});
+  const std::vector<HostArray> expected = compute({masked_select(x, x > 20), unique_values(x)});
+  for (const auto& outcome : outcomes) {
+    ASSERT_EQ(outcome.error, "");
+    expect_same(expected, outcome.value, "counted");
+  }
+}
+
+TEST(EngineRanksFaults, WhatFailsOnOneRankFailsOnAllAndTheNextComputationIsRight) {
+  const auto outcomes = on_ranks(3, plain(), [](int rank, Session&) {
+    const Array x = random::normal({60, 60}, {.chunks = {10, 10}, .seed = 1});
+    const Array bad = map_blocks(
+        [rank](std::span<const InputBlock> in, const OutputBlock& out) {
+          if (rank == 1) throw std::runtime_error("no luck on rank one");
+          std::memcpy(out.data, in[0].data, in[0].size() * sizeof(double));
+        },
+        {x}, {.dtype = DType::kFloat64});
+    std::string error;
+    try {
+      sum(bad).item<double>();
+    } catch (const Error& e) {
+      error = e.what();
+    }
+    return std::pair(error, sum(x).item<double>());
+  });
+  const double expected =
+      sum(random::normal({60, 60}, {.chunks = {10, 10}, .seed = 1})).item<double>();
+  for (std::size_t r = 0; r < outcomes.size(); ++r) {
+    ASSERT_EQ(outcomes[r].error, "");
+    EXPECT_NE(outcomes[r].value.first.find("no luck on rank one"), std::string::npos)
+        << outcomes[r].value.first;
+    if (r != 1) {
+      EXPECT_NE(outcomes[r].value.first.find("rank 1"), std::string::npos)
+          << outcomes[r].value.first;
+    }
+    EXPECT_EQ(outcomes[r].value.second, expected);
+  }
+}
+
+TEST(EngineRanksFaults, DifferentComputationsAreNamedAndDoNotHang) {
+  const auto outcomes = on_ranks(2, plain(), [](int rank, Session&) {
+    const Array x = random::normal({60, 60}, {.chunks = {10, 10}, .seed = 1});
+    try {
+      return rank == 0 ? (sum(x).item<double>(), std::string())
+                       : (std(x).item<double>(), std::string());
+    } catch (const CommError& e) {
+      return std::string(e.what());
+    }
+  });
+  for (const auto& outcome : outcomes) {
+    ASSERT_EQ(outcome.error, "");
+    EXPECT_NE(outcome.value.find("all ranks compute the same"), std::string::npos) << outcome.value;
+    EXPECT_NE(outcome.value.find("rank 0"), std::string::npos) << outcome.value;
+    EXPECT_NE(outcome.value.find("rank 1"), std::string::npos) << outcome.value;
+  }
+}
+
+TEST(EngineRanksFaults, ARankThatLeavesIsNamed) {
+  const auto outcomes = on_ranks(3, plain(), [](int rank, Session&) {
+    if (rank == 2) return std::string("left");
+    try {
+      sum(random::normal({60, 60}, {.chunks = {10, 10}, .seed = 1})).item<double>();
+    } catch (const CommError& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  });
+  for (std::size_t r = 0; r < 2; ++r) {
+    ASSERT_EQ(outcomes[r].error, "");
+    EXPECT_NE(outcomes[r].value.find("rank 2"), std::string::npos) << outcomes[r].value;
+  }
+}
+
+TEST(EngineRanksFaults, AStopOnOneRankStopsAll) {
+  const auto outcomes = on_ranks(2, plain(), [](int rank, Session& session) {
+    const Array x = random::normal({600, 600}, {.chunks = {20, 20}, .seed = 1});
+    std::stop_source stop;
+    RunOptions options;
+    if (rank == 1) {
+      options.stop = stop.get_token();
+      stop.request_stop();
+    }
+    std::string error;
+    try {
+      session.compute({x + x.T()}, options);
+    } catch (const Error& e) {
+      error = e.what();
+    }
+    return std::pair(error, sum(x).item<double>());
+  });
+  EXPECT_NE(outcomes[0].value.first.find("a stop was requested"), std::string::npos)
+      << outcomes[0].value.first;
+  EXPECT_NE(outcomes[1].value.first.find("a stop was requested"), std::string::npos)
+      << outcomes[1].value.first;
+  EXPECT_EQ(outcomes[0].value.second, outcomes[1].value.second);
+}
+
+TEST(EngineRanksFaults, ATaskCannotComputeOnAllRanks) {
+  const auto outcomes = on_ranks(2, plain(), [](int, Session& session) {
+    const Array x = random::normal({20, 20}, {.chunks = {10, 10}, .seed = 1});
+    scheduler::Seams seams = scheduler::Seams::current();
+    Session other = seams.open(plain());
+    const Array bad = map_blocks(
+        [&other](std::span<const InputBlock> in, const OutputBlock& out) {
+          other.compute({zeros({3})});
+          std::memcpy(out.data, in[0].data, in[0].size() * sizeof(double));
+        },
+        {x}, {.dtype = DType::kFloat64});
+    try {
+      session.compute({bad});
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  });
+  for (const auto& outcome : outcomes) {
+    ASSERT_EQ(outcome.error, "");
+    EXPECT_NE(outcome.value.find("with several ranks a task computes nothing of its own"),
+              std::string::npos)
+        << outcome.value;
+  }
+}
+
+// Two sessions of a rank take turns.
+TEST(EngineRanksFaults, SessionsOfARankTakeTurns) {
+  const auto outcomes = on_ranks(3, plain(), [](int, Session& first) {
+    Session second = scheduler::Seams::current().open(plain());
+    std::vector<double> out;
+    for (int i = 0; i < 5; ++i) {
+      const Array x =
+          random::normal({40, 40}, {.chunks = {10, 10}, .seed = static_cast<std::uint64_t>(i)});
+      Session& session = i % 2 == 0 ? first : second;
+      out.push_back(*session.compute({sum(x)})[0].span<double>().data());
+    }
+    return out;
+  });
+  for (const auto& outcome : outcomes) {
+    ASSERT_EQ(outcome.error, "");
+    EXPECT_EQ(outcome.value, outcomes[0].value);
+  }
+}
+
+TEST(EngineRanksFaults, DelayedCallsAreRefused) {
+  const auto outcomes = on_ranks(2, plain(), [](int, Session&) {
+    try {
+      delayed([](int a) { return a + 1; }, 4).get();
+    } catch (const InvalidArgument& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  });
+  for (const auto& outcome : outcomes) {
+    ASSERT_EQ(outcome.error, "");
+    EXPECT_NE(outcome.value.find("[delayed] delayed calls run in one process; got some on 2 ranks"),
+              std::string::npos)
+        << outcome.value;
+  }
+}
+
+}  // namespace
+}  // namespace tessera
