@@ -21,6 +21,10 @@ set(TESSERA_PRIVATE_LIBRARIES PkgConfig::HWY PkgConfig::SLEEF PkgConfig::LAPACKE
 pkg_check_modules(NETCDF QUIET IMPORTED_TARGET netcdf)
 pkg_check_modules(HDF5 QUIET IMPORTED_TARGET hdf5)
 
+# The module that meets the ranks of mpirun and srun is built where this is (PkgConfig::PMIX).
+pkg_check_modules(PMIX QUIET IMPORTED_TARGET pmix)
+set(TESSERA_HAVE_PMIX ${PMIX_FOUND})
+
 if(TESSERA_BUILD_TOOLS)
   find_package(CLI11 REQUIRED)
   # For `tessera info`; what the NetCDF module was linked to says so itself when it is loaded.

@@ -1,5 +1,8 @@
 #include "comm/world.hpp"
 
+#include <utility>
+
+#include "comm/pmix/pmix_job.hpp"
 #include "comm/sockets/bootstrap.hpp"
 #include "core/environment.hpp"
 
@@ -19,8 +22,10 @@ class LoneWorld final : public World {
 };
 
 std::unique_ptr<World> make_world(const std::string& build) {
-  if (core::job().ranks == 1) return std::make_unique<LoneWorld>();
-  return join(core::job(), build);
+  if (core::job().ranks > 1) return join(core::job(), build);
+  std::optional<PmixJob> launched = pmix_job();
+  if (!launched || launched->job.ranks == 1) return std::make_unique<LoneWorld>();
+  return join(launched->job, build, std::move(launched->listener));
 }
 
 }  // namespace

@@ -146,10 +146,12 @@ const Job& job() {
 std::optional<std::uint64_t> shared_seed() {
   if (environment().seed) return environment().seed;
   const Job& of = job();
-  if (of.ranks == 1) return std::nullopt;
+  // The name that a launcher gave the job, where only it knows the ranks.
+  const char* launched = std::getenv("PMIX_NAMESPACE");
+  if (of.ranks == 1 && launched == nullptr) return std::nullopt;
   // 64-bit FNV-1a of what all ranks know.
   std::uint64_t hash = 0xcbf29ce484222325u;
-  for (const char c : core::text(of.token, of.host, of.port, of.ranks)) {
+  for (const char c : core::text(of.token, of.host, of.port, of.ranks, launched != nullptr ? launched : "")) {
     hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
   }
   return hash;

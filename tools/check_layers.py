@@ -38,6 +38,7 @@ VENDORS = {
     "HDF5": r"hdf5\.h|H5.*\.h",
     "CUDA": r"cuda.*\.h|cublas.*\.h|cusolver.*\.h|nvrtc\.h",
     "OpenSSL": r"openssl/.*",
+    "PMIx": r"pmix\.h",
     "NCCL": r"nccl\.h",
     "UCX": r"uc[pst]/.*",
 }

@@ -1,12 +1,8 @@
 #include "tools/run.hpp"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/random.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +14,8 @@
 #include <iostream>
 #include <thread>
 
+#include "comm/sockets/bootstrap.hpp"
+#include "comm/sockets/socket.hpp"
 #include "core/environment.hpp"
 #include "core/text.hpp"
 #include "tessera/error.hpp"
@@ -31,33 +29,6 @@ constexpr std::chrono::milliseconds kLook{5};
 
 volatile sig_atomic_t asked_to_end = 0;
 void ask_to_end(int signal) { asked_to_end = signal; }
-
-// A port that is free now. Rank 0 takes it a moment later.
-int free_port() {
-  const int handle = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  const bool found = handle >= 0 &&
-                     ::bind(handle, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-                     ::getsockname(handle, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  if (handle >= 0) ::close(handle);
-  if (!found) throw Error(core::text("[run] a free port is needed; got ", std::strerror(errno)));
-  return ntohs(address.sin_port);
-}
-
-std::string new_token() {
-  unsigned char bytes[32];
-  if (::getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
-    throw Error("[run] random bytes are needed for the job's token; got none from the system");
-  std::string out;
-  for (const unsigned char byte : bytes) {
-    out += "0123456789abcdef"[byte >> 4];
-    out += "0123456789abcdef"[byte & 15];
-  }
-  return out;
-}
 
 pid_t start(const RunRanksOptions& options, int rank, int port, const std::string& token) {
   std::vector<char*> arguments;
@@ -120,8 +91,9 @@ int run_ranks(const RunRanksOptions& options) {
     throw InvalidArgument(core::text("[run] ranks are 1 to ", kMostRanks, "; got ", options.ranks));
   if (options.command.empty())
     throw InvalidArgument("[run] a program is needed; got none; try tessera run -n 4 ./prog");
-  const int port = free_port();
-  const std::string token = new_token();
+  // A port that is free now: rank 0 takes it a moment later.
+  const int port = comm::local_address(comm::listen_at("127.0.0.1", 0)).port;
+  const std::string token = comm::new_token();
   struct sigaction action {};
   action.sa_handler = ask_to_end;
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaction(signal, &action, nullptr);

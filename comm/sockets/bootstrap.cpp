@@ -100,9 +100,10 @@ class JoinedWorld final : public World {
 
 class Joining {
  public:
-  Joining(const core::Job& job, std::string build)
+  Joining(const core::Job& job, std::string build, Socket listener)
       : job_(job),
         build_(std::move(build)),
+        listener_(std::move(listener)),
         deadline_(after(job.join_s)),
         sockets_(static_cast<std::size_t>(job.ranks)),
         rows_(sockets_.size()) {}
@@ -136,7 +137,8 @@ class Joining {
 
   // Rank 0. What is wrong with one rank is told to all that have come.
   void gather() {
-    const Socket listener = listen_at(job_.host, job_.port);
+    const Socket listener =
+        listener_ ? std::move(listener_) : listen_at(job_.host, job_.port);
     need_token(local_address(listener));
     rows_[0] = hello(local_address(listener));
     try {
@@ -263,6 +265,7 @@ class Joining {
 
   const core::Job& job_;
   const std::string build_;
+  Socket listener_;
   const Deadline deadline_;
   std::vector<Socket> sockets_;
   std::vector<Json> rows_;
@@ -271,8 +274,18 @@ class Joining {
 
 }  // namespace
 
-std::unique_ptr<World> join(const core::Job& job, const std::string& build) {
-  return Joining(job, build).join();
+std::unique_ptr<World> join(const core::Job& job, const std::string& build, Socket listener) {
+  return Joining(job, build, std::move(listener)).join();
+}
+
+std::string new_token() {
+  std::string out;
+  for (const char c : nonce()) {
+    const auto byte = static_cast<unsigned char>(c);
+    out += "0123456789abcdef"[byte >> 4];
+    out += "0123456789abcdef"[byte & 15];
+  }
+  return out;
 }
 
 }  // namespace tessera::comm

@@ -165,6 +165,32 @@ TEST(Ranks, DifferentProgramsAreToldSo) {
   EXPECT_NE(command.text.find("all ranks compute the same"), std::string::npos) << command.text;
 }
 
+// A launcher that says nothing but what PMIx tells.
+TEST(Ranks, MpirunIsAllItTakes) {
+#ifdef TESSERA_MPIRUN
+  for (const char* what : {"bits", "unseeded"}) {
+    std::map<std::string, std::set<std::string>> wanted;
+    Command alone(on_ranks(1, {what}));
+    ASSERT_EQ(alone.wait(60s), 0) << alone.text;
+    std::size_t count = 0;
+    wanted = hashes(alone.text, count);
+    Command command({TESSERA_MPIRUN, "-n", "3", "--oversubscribe", "--allow-run-as-root",
+                     TESSERA_RANKS_PROGRAM, what},
+                    {"TESSERA_WORKERS=1"});
+    ASSERT_EQ(command.wait(60s), 0) << command.text;
+    std::size_t lines = 0;
+    const auto got = hashes(command.text, lines);
+    EXPECT_EQ(lines, 3 * count) << command.text;
+    for (const auto& [name, values] : got) EXPECT_EQ(values.size(), 1u) << name;
+    if (std::string(what) == "bits") {
+      EXPECT_EQ(got, wanted);
+    }
+  }
+#else
+  GTEST_SKIP() << "mpirun or PMIx's headers are missing here";
+#endif
+}
+
 TEST(Ranks, AProgramThatIsNotThereIsNamed) {
   Command command({TESSERA_TOOL, "run", "-n", "2", "/nowhere/prog"});
   EXPECT_EQ(command.wait(30s), 1);
