@@ -161,17 +161,19 @@ void Dispatcher::fill_window() {
   std::int64_t coords[kMaxRank];
   TaskOrder::Cursor::Item item;
   while (!exhausted_ && !cancelled_ && tail_ - head_ < options_.window) {
-    if (!cursor_.next(item, coords)) {
+    const bool found =
+        share_ == nullptr
+            ? cursor_.next(item, coords)
+            : cursor_.next(item, coords, [this](NodeIndex node, Position position) {
+                return share_->next_own(node, position);
+              });
+    if (!found) {
       exhausted_ = true;
       break;
     }
     frontier_ = item.position;
     frontier_node_ = item.node;
-    if (share_ == nullptr || share_->runs(item.node, coords)) {
-      set_up(item, coords);
-    } else {
-      ++foreign_tasks_;
-    }
+    if (share_ == nullptr || share_->runs(item.node, coords)) set_up(item, coords);
   }
 }
 

@@ -176,8 +176,11 @@ class Dispatcher {
   void release_all(bool keep_results);
 
   const RunCounters& counters() const noexcept { return counters_; }
-  /// Of the plan's tasks, those that are behind: done, or another rank's.
-  std::int64_t done_tasks() const noexcept { return done_tasks_ + foreign_tasks_; }
+  /// Of the plan's tasks; with several ranks, about as many as all of them will have done.
+  std::int64_t done_tasks() const noexcept {
+    if (share_ == nullptr) return done_tasks_;
+    return std::min(done_tasks_ * share_->ranks(), order_->plan().total_tasks());
+  }
   std::size_t used_bytes(DeviceIndex device) const { return devices_[device].used; }
   std::size_t host_used_bytes() const noexcept { return host_.used; }
   std::size_t disk_used_bytes() const noexcept { return disk_.used; }
@@ -380,7 +383,6 @@ class Dispatcher {
   bool cancelled_ = false;
   bool started_ = false;
   std::int64_t done_tasks_ = 0;
-  std::int64_t foreign_tasks_ = 0;  ///< of other ranks, that were passed in the total order
   std::int64_t in_flight_ = 0;  ///< running tasks and moves
   std::uint64_t ready_total_ = 0;
   std::int64_t unsent_ = 0;               ///< reads of other ranks of blocks that are or will be here

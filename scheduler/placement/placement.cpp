@@ -19,25 +19,20 @@ Placement::Placement(const TaskOrder& order, Topology topology)
     throw InvalidArgument(
         core::text("[placement] at least one rank is needed; got ", topology.ranks, "; try 1"));
   }
-  if (ranks_ == 1) return;
-  for (std::size_t n = 0; n < order.plan().nodes.size(); ++n) {
-    inner_axes_.emplace_back();
-    for (std::size_t s = 0; s < order.sweeps(); ++s)
-      inner_axes_.back().push_back(order.inner_axes(static_cast<NodeIndex>(n), s));
-  }
 }
 
 comm::Rank Placement::dealt(NodeIndex node, const std::int64_t* coords) const noexcept {
-  const TaskOrder::Spot spot = order_->spot(order_->position(node, coords));
-  std::uint64_t rank = part_of(spot.tile, spot.tiles, ranks_);
-  if (spot.tiles < ranks_) {
-    const std::uint64_t ranks = part_of(spot.tile + 1, spot.tiles, ranks_) - rank;
-    const std::size_t n = static_cast<std::size_t>(node);
-    const std::vector<std::int64_t>& counts = order_->plan().nodes[n].counts;
+  const TaskOrder::Lane lane = order_->lane(node, coords);
+  std::uint64_t rank = part_of(lane.number, lane.count, ranks_);
+  if (lane.count < ranks_) {
+    const std::uint64_t ranks = part_of(lane.number + 1, lane.count, ranks_) - rank;
+    const std::uint64_t axes = order_->lane_axes(node);
+    const std::vector<std::int64_t>& counts =
+        order_->plan().nodes[static_cast<std::size_t>(node)].counts;
     std::uint64_t number = 0;
     std::uint64_t count = 1;
     for (std::size_t d = 0; d < counts.size(); ++d) {
-      if ((inner_axes_[n][spot.sweep] >> d & 1) == 0) continue;
+      if ((axes >> d & 1) == 0) continue;
       const auto extent = static_cast<std::uint64_t>(counts[d]);
       number = number * extent + static_cast<std::uint64_t>(coords[d]);
       count *= extent;

@@ -13,7 +13,8 @@ std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 }  // namespace
 
 Share::Share(const TaskOrder& order, Topology topology, comm::Rank self)
-    : plan_(&order.plan()),
+    : order_(&order),
+      plan_(&order.plan()),
       topology_(topology),
       self_(self),
       placement_(order, topology),
@@ -30,6 +31,23 @@ void Share::set_owners(SlotIndex slot, BlockOwners owners) {
 
 bool Share::runs(NodeIndex node, const std::int64_t* coords) const noexcept {
   return plan_->nodes[at(node)].everywhere || placement_.owner(node, coords) == self_;
+}
+
+// A rank's lanes of a node lie together; of a node with fewer lanes than ranks it has a part of one.
+// Placement says the same from the other side.
+Position Share::next_own(NodeIndex node, Position position) const noexcept {
+  if (plan_->nodes[at(node)].everywhere || !order_->lanes_in_order(node)) return position;
+  const auto ranks = static_cast<std::uint64_t>(topology_.ranks);
+  const TaskOrder::Lane lane = order_->lane_at(node, position);
+  const auto part = [&](std::uint64_t rank) {
+    const auto product = static_cast<unsigned __int128>(rank) * lane.count;
+    return static_cast<std::uint64_t>((product + ranks - 1) / ranks);
+  };
+  const auto self = static_cast<std::uint64_t>(self_.number);
+  const std::uint64_t end = part(self + 1);
+  const std::uint64_t begin = lane.count < ranks ? end - 1 : part(self);
+  if (lane.number < begin) return order_->lane_begin(node, begin);
+  return lane.number < end ? position : kNever;
 }
 
 comm::Rank Share::owner(SlotIndex slot, std::int64_t block) const noexcept {

@@ -23,6 +23,7 @@ TaskOrder::TaskOrder(const Plan& plan) : plan_(&plan) {
     if (plan.nodes[i].task_count > 0) align_inputs(static_cast<NodeIndex>(i), alignments);
   }
   compile(alignments);
+  number_lanes();
 }
 
 // Results with the same task grid share a sweep, so that what they have in common is computed once
@@ -459,24 +460,81 @@ std::uint64_t TaskOrder::tile(Position position) const noexcept {
   return before;
 }
 
-TaskOrder::Spot TaskOrder::spot(Position position) const noexcept {
-  std::size_t sweep = 0;
-  while (sweep + 1 < domains_.size() && position >= domains_[sweep + 1].base) ++sweep;
-  const Domain& domain = domains_[sweep];
-  return {sweep, (position - domain.base) / domain.tile_positions, domain.tiles};
-}
-
-std::uint64_t TaskOrder::inner_axes(NodeIndex node, std::size_t sweep) const noexcept {
-  std::uint64_t outer = 0;
-  std::uint64_t inner = 0;
-  for (const Alignment& alignment : alignments_[at(node)]) {
-    if (at(alignment.domain) != sweep) continue;
-    for (std::size_t s = 0; s < alignment.digits.size(); ++s) {
-      if (alignment.digits[s].axis < 0) continue;
-      (s < domains_[sweep].outer ? outer : inner) |= std::uint64_t{1} << alignment.digits[s].axis;
+// Of two ways with as many lanes the first counts.
+void TaskOrder::number_lanes() {
+  lanes_.resize(alignments_.size());
+  for (std::size_t n = 0; n < alignments_.size(); ++n) {
+    for (std::size_t a = 0; a < alignments_[n].size(); ++a) {
+      const Alignment& alignment = alignments_[n][a];
+      const Domain& domain = domains_[at(alignment.domain)];
+      Lanes lanes;
+      lanes.alignment = a;
+      std::uint64_t outer = 0;
+      for (std::size_t s = 0; s < domain.outer && s < alignment.digits.size(); ++s) {
+        if (alignment.digits[s].axis < 0) continue;
+        outer |= std::uint64_t{1} << alignment.digits[s].axis;
+        lanes.digits.push_back(s);
+        lanes.count *= static_cast<std::uint64_t>(domain.extents[s]);
+      }
+      const std::uint64_t all = (std::uint64_t{1} << plan_->nodes[n].counts.size()) - 1;
+      lanes.axes = all & ~outer;
+      if (a == 0 || lanes.count > lanes_[n].count) lanes_[n] = std::move(lanes);
     }
   }
-  return inner & ~outer;
+}
+
+TaskOrder::Lane TaskOrder::lane(NodeIndex node, const std::int64_t* coords) const noexcept {
+  const Lanes& lanes = lanes_[at(node)];
+  if (lanes.digits.empty()) return {};
+  const Alignment& alignment = alignments_[at(node)][lanes.alignment];
+  const Domain& domain = domains_[at(alignment.domain)];
+  std::uint64_t number = 0;
+  for (const std::size_t s : lanes.digits) {
+    const Digit& digit = alignment.digits[s];
+    number = number * static_cast<std::uint64_t>(domain.extents[s]) +
+             static_cast<std::uint64_t>(digit.at(coords[digit.axis]));
+  }
+  return {number, lanes.count};
+}
+
+TaskOrder::Lane TaskOrder::lane_at(NodeIndex node, Position position) const noexcept {
+  const Lanes& lanes = lanes_[at(node)];
+  const Domain& domain = domains_[at(alignments_[at(node)][0].domain)];
+  std::uint64_t tile = (position - domain.base) / domain.tile_positions;
+  std::uint64_t number = 0;
+  std::uint64_t scale = 1;
+  std::size_t left = lanes.digits.size();
+  for (std::size_t s = domain.outer; s-- > 0;) {
+    const auto extent = static_cast<std::uint64_t>(domain.extents[s]);
+    if (left > 0 && lanes.digits[left - 1] == s) {
+      number += tile % extent * scale;
+      scale *= extent;
+      --left;
+    }
+    tile /= extent;
+  }
+  return {number, lanes.count};
+}
+
+Position TaskOrder::lane_begin(NodeIndex node, std::uint64_t number) const noexcept {
+  const Lanes& lanes = lanes_[at(node)];
+  const Alignment& alignment = alignments_[at(node)][0];
+  const Domain& domain = domains_[at(alignment.domain)];
+  std::uint64_t tile = 0;
+  std::uint64_t scale = 1;
+  std::size_t left = lanes.digits.size();
+  for (std::size_t s = domain.outer; s-- > 0;) {
+    const auto extent = static_cast<std::uint64_t>(domain.extents[s]);
+    if (left > 0 && lanes.digits[left - 1] == s) {
+      tile += number % extent * scale;
+      number /= extent;
+      --left;
+    } else if (s < alignment.digits.size()) {
+      tile += static_cast<std::uint64_t>(alignment.digits[s].constant) * scale;
+    }
+    scale *= extent;
+  }
+  return domain.base + tile * domain.tile_positions;
 }
 
 Position TaskOrder::next_reader_after(SlotIndex slot, const std::int64_t* coords, Position frontier,

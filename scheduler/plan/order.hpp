@@ -41,16 +41,23 @@ class TaskOrder {
   std::uint64_t tile(Position position) const noexcept;
   /// Result blocks in all.
   std::uint64_t tiles() const noexcept { return tile(kNever); }
-  /// A position seen as one of a sweep over the blocks of results that share a task grid.
-  struct Spot {
-    std::size_t sweep;
-    std::uint64_t tile;   ///< which of the sweep's blocks
-    std::uint64_t tiles;  ///< how many it has
+  /// A node's tasks lie in lanes: those of one lane belong to the same result block, or to the same row
+  /// of them where the node does not tell them apart. Of several ways in which results need the
+  /// node, the one with the most lanes counts.
+  struct Lane {
+    std::uint64_t number = 0;
+    std::uint64_t count = 1;
   };
-  Spot spot(Position position) const noexcept;
-  std::size_t sweeps() const noexcept { return domains_.size(); }
-  /// Axes of a node's grid, bit d for axis d, along which only tasks of one tile of the sweep lie.
-  std::uint64_t inner_axes(NodeIndex node, std::size_t sweep) const noexcept;
+  Lane lane(NodeIndex node, const std::int64_t* coords) const noexcept;
+  /// Axes of a node's grid, bit d for axis d, along which tasks of one lane lie.
+  std::uint64_t lane_axes(NodeIndex node) const noexcept { return lanes_[static_cast<std::size_t>(node)].axes; }
+  /// Whether a node's lanes follow one another in the order: results need it in one way only.
+  bool lanes_in_order(NodeIndex node) const noexcept {
+    return alignments_[static_cast<std::size_t>(node)].size() == 1;
+  }
+  /// Of such a node: the lane that a position lies in, and the smallest position of a lane.
+  Lane lane_at(NodeIndex node, Position position) const noexcept;
+  Position lane_begin(NodeIndex node, std::uint64_t number) const noexcept;
   const Plan& plan() const noexcept { return *plan_; }
 
   /// Walks the tasks in order. A cursor holds a few words for each node.
@@ -84,6 +91,12 @@ class TaskOrder {
     Position tiles = 1;
     Position tile_positions = 1;  // in one tile
     std::vector<Position> weights;
+  };
+  struct Lanes {
+    std::size_t alignment = 0;
+    std::vector<std::size_t> digits;  // outer ones that vary with the task
+    std::uint64_t count = 1;
+    std::uint64_t axes = 0;
   };
   // An alignment's position is a constant plus a weight of the coordinate along each axis.
   struct AxisWeight {
@@ -123,9 +136,12 @@ class TaskOrder {
   void compile(std::vector<std::vector<Alignment>>& alignments);
   void compile_alignment(const Alignment& alignment, const std::vector<std::int64_t>& counts);
 
+  void number_lanes();
+
   const Plan* plan_;
   std::vector<Domain> domains_;
   std::vector<std::vector<Alignment>> alignments_;
+  std::vector<Lanes> lanes_;  // by node
   std::vector<Compiled> compiled_;
   std::vector<Position> constants_;
   std::vector<AxisWeight> weights_;
@@ -142,6 +158,10 @@ class TaskOrder::Cursor {
   };
   /// The next task, or false after the last one. `coords` receives its coordinates.
   bool next(Item& item, std::int64_t* coords);
+  /// The same, passing over parts of the order without looking at their tasks: `next_wanted(node, position)` is
+  /// the first position from there on at which a task of the node may be wanted; kNever for none.
+  template <typename F>
+  bool next(Item& item, std::int64_t* coords, F&& next_wanted);
 
  private:
   // Enumerates one alignment of one node by increasing position.
@@ -165,6 +185,8 @@ class TaskOrder::Cursor {
   static bool descend(Stream& stream, std::size_t level);
   static bool advance(Stream& stream);
   void settle(Stream& stream);
+  void skip_to(Stream& stream, Position target);
+  void pop();
   bool before(std::int32_t a, std::int32_t b) const noexcept;
   void sift_down(std::size_t i);
 
@@ -172,5 +194,17 @@ class TaskOrder::Cursor {
   std::vector<Stream> streams_;
   std::vector<std::int32_t> heap_;
 };
+
+template <typename F>
+bool TaskOrder::Cursor::next(Item& item, std::int64_t* coords, F&& next_wanted) {
+  while (!heap_.empty()) {
+    Stream& stream = streams_[static_cast<std::size_t>(heap_[0])];
+    const Position wanted = next_wanted(stream.node, stream.position);
+    if (wanted <= stream.position) return next(item, coords);
+    skip_to(stream, wanted);
+    pop();
+  }
+  return false;
+}
 
 }  // namespace tessera::scheduler

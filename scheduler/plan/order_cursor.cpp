@@ -169,12 +169,69 @@ bool TaskOrder::Cursor::next(Item& item, std::int64_t* coords) {
   } else {
     stream.done = true;
   }
-  if (stream.done) {
+  pop();
+  return true;
+}
+
+// The first stream has moved on, or is done.
+void TaskOrder::Cursor::pop() {
+  if (streams_[at(heap_[0])].done) {
     heap_[0] = heap_.back();
     heap_.pop_back();
   }
   if (!heap_.empty()) sift_down(0);
-  return true;
+}
+
+// Moves a stream on to its first task at or after a position. Groups of one level have increasing
+// positions, and all of a group come before the next: so on each level it is the last group that
+// begins no later than the target, found by halves.
+void TaskOrder::Cursor::skip_to(Stream& stream, Position target) {
+  const Compiled& node = order_->compiled_[at(stream.node)];
+  for (std::size_t d = 0; d < stream.sorted.size(); ++d) {
+    stream.lo[d] = 0;
+    stream.hi[d] = static_cast<std::int64_t>(stream.sorted[d].size());
+  }
+  const auto place = [&] {
+    return order_->position_along(node, at(stream.alignment), stream.coords.data());
+  };
+  for (std::size_t l = 0; l < stream.levels.size(); ++l) {
+    Level& lv = stream.levels[l];
+    const auto axis = at(lv.axis);
+    const std::int64_t begin = stream.lo[axis];
+    const std::int64_t end = stream.hi[axis];
+    const auto choose = [&](std::int64_t within) {
+      const std::int32_t value = lv.values[at(within)];
+      const auto first = lv.values.begin() + begin;
+      const auto last = lv.values.begin() + end;
+      lv.outer_begin = begin;
+      lv.outer_end = end;
+      lv.begin = std::lower_bound(first, last, value) - lv.values.begin();
+      lv.end = std::upper_bound(first, last, value) - lv.values.begin();
+      stream.lo[axis] = lv.begin;
+      stream.hi[axis] = lv.end;
+      std::vector<std::int64_t> lo = stream.lo;
+      std::vector<std::int64_t> hi = stream.hi;
+      descend(stream, l + 1);
+      stream.lo = std::move(lo);
+      stream.hi = std::move(hi);
+      return place();
+    };
+    std::int64_t low = begin;  // its group begins no later than the target, or is the first
+    std::int64_t high = end;
+    while (low + 1 < high) {
+      const std::int64_t middle = low + (high - low) / 2;
+      (choose(middle) <= target ? low : high) = middle;
+    }
+    choose(low);
+  }
+  descend(stream, stream.levels.size());
+  while (place() < target) {
+    if (!advance(stream)) {
+      stream.done = true;
+      return;
+    }
+  }
+  settle(stream);
 }
 
 }  // namespace tessera::scheduler

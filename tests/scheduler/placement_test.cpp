@@ -73,20 +73,31 @@ TEST(Placement, EveryTaskHasOneOwnerThatAllRanksAgreeOn) {
       SCOPED_TRACE(testing::Message() << "seed " << seed << ", " << ranks << " ranks");
       const Placement placement(order, {ranks});
       const Placement other(other_order, {ranks});
-      std::map<std::size_t, std::int32_t> last;
+      std::map<NodeIndex, std::map<std::uint64_t, std::int32_t>> by_lane;
       for_each_task(order, [&](const TaskOrder::Cursor::Item& item, const std::int64_t* coords) {
         const comm::Rank owner = placement.owner(item.node, coords);
         ASSERT_GE(owner.number, 0);
         ASSERT_LT(owner.number, ranks);
         ASSERT_EQ(owner, other.owner(item.node, coords));
-        const TaskOrder::Spot spot = order.spot(item.position);
-        ASSERT_LT(spot.tile, spot.tiles);
-        // Along a sweep ranks follow one another, tile by tile.
-        if (spot.tiles < static_cast<std::uint64_t>(ranks)) return;
-        const auto [before, first] = last.try_emplace(spot.sweep, owner.number);
-        ASSERT_GE(owner.number, before->second);
-        before->second = owner.number;
+        const TaskOrder::Lane lane = order.lane(item.node, coords);
+        ASSERT_LT(lane.number, lane.count);
+        if (order.lanes_in_order(item.node)) {
+          ASSERT_EQ(order.lane_at(item.node, item.position).number, lane.number);
+          ASSERT_LE(order.lane_begin(item.node, lane.number), item.position);
+        }
+        // A lane has one rank, unless there are fewer of them than ranks.
+        if (lane.count < static_cast<std::uint64_t>(ranks)) return;
+        const auto known = by_lane[item.node].try_emplace(lane.number, owner.number).first;
+        ASSERT_EQ(known->second, owner.number);
       });
+      // Along a node's lanes ranks follow one another.
+      for (const auto& [node, lanes] : by_lane) {
+        std::int32_t last = 0;
+        for (const auto& [lane, rank] : lanes) {
+          ASSERT_GE(rank, last);
+          last = rank;
+        }
+      }
     }
   }
 }
@@ -147,6 +158,21 @@ TEST(Placement, TheColumnsOfAMeanAreShared) {
   }
 }
 
+// All rows of the result wait for the columns' sums: every rank has its part of them.
+TEST(Placement, WhatAllResultsWaitForIsShared) {
+  const Array x = random::normal({400, 400}, {.chunks = {10, 10}, .seed = 1});
+  const Plan plan = plan_of({x - mean(x, {.axis = 0})});
+  const TaskOrder order(plan);
+  for (const std::int32_t ranks : {2, 4, 8, 40}) {
+    SCOPED_TRACE(ranks);
+    for (std::size_t n = 0; n < plan.nodes.size(); ++n) {
+      if (plan.nodes[n].task_count < 400) continue;
+      expect_even(shares(order, ranks, static_cast<NodeIndex>(n)), static_cast<std::size_t>(ranks),
+                  0);
+    }
+  }
+}
+
 // A product's chains stay where their output block is.
 TEST(Placement, AProductIsComputedByTheOwnerOfItsBlock) {
   const Array a = random::normal({160, 160}, {.chunks = {10, 10}, .seed = 1});
@@ -180,6 +206,60 @@ TEST(Placement, NoRanksAreRefused) {
                                            std::to_string(ranks) + "; try 1");
     }
   }
+}
+
+// What ranks pass over without looking is what is not theirs.
+TEST(Share, TheWalkOverAShareFindsAllOfItInOrder) {
+  for (std::uint64_t seed = 0; seed < 400; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    test::RandomPlan random(seed);
+    const Plan plan = random.make(random.pick(2, 14));
+    const TaskOrder order(plan);
+    const auto ranks = static_cast<std::int32_t>(random.pick(2, 9));
+    std::int64_t coords[kMaxRank];
+    std::size_t total = 0;
+    for (std::int32_t rank = 0; rank < ranks; ++rank) {
+      const Share share(order, {ranks}, comm::Rank{rank});
+      std::vector<std::pair<NodeIndex, std::int64_t>> wanted;
+      TaskOrder::Cursor all(order);
+      TaskOrder::Cursor::Item item;
+      while (all.next(item, coords)) {
+        if (share.runs(item.node, coords)) wanted.emplace_back(item.node, item.block);
+      }
+      std::vector<std::pair<NodeIndex, std::int64_t>> got;
+      TaskOrder::Cursor own(order);
+      const auto next_own = [&](NodeIndex node, Position p) { return share.next_own(node, p); };
+      while (own.next(item, coords, next_own)) {
+        ASSERT_EQ(item.position, order.position(item.node, coords));
+        if (share.runs(item.node, coords)) got.emplace_back(item.node, item.block);
+      }
+      ASSERT_EQ(got, wanted) << "rank " << rank << " of " << ranks;
+      total += got.size();
+    }
+    ASSERT_EQ(total, static_cast<std::size_t>(plan.total_tasks()));
+  }
+}
+
+// A rank of many looks at little more than its own tasks.
+TEST(Share, TheWalkOverAShareTakesAsLongAsTheShare) {
+  const Array x = random::normal({3000, 3000}, {.chunks = {10, 10}, .seed = 1});
+  const Plan plan = plan_of({x + transpose(x) - mean(x, {.axis = 0})});
+  const TaskOrder order(plan);
+  const Share share(order, {100}, comm::Rank{57});
+  std::int64_t coords[kMaxRank];
+  std::int64_t looked_at = 0;
+  std::int64_t own = 0;
+  TaskOrder::Cursor cursor(order);
+  TaskOrder::Cursor::Item item;
+  while (cursor.next(item, coords, [&](NodeIndex node, Position p) {
+    ++looked_at;
+    return share.next_own(node, p);
+  })) {
+    own += share.runs(item.node, coords) ? 1 : 0;
+  }
+  EXPECT_GT(own, plan.total_tasks() / 200);
+  EXPECT_LT(own, plan.total_tasks() / 50);
+  EXPECT_LT(looked_at, own + own / 2 + 100);
 }
 
 TEST(Share, ARankIsOneOfTheTopologys) {
