@@ -206,7 +206,7 @@ TEST(Ranks, WhenOneIsKilledTheOthersEndAndNameIt) {
   for (int round = 0; round < 12; ++round) {
     const int victim = round % 4;
     Command command(on_ranks(4, {"forever", std::to_string(random() % 4)}),
-                    {"TESSERA_RANK_TIMEOUT=2"});
+                    {"TESSERA_RANK_TIMEOUT=10"});
     const std::regex line("rank (\\d) is process (\\d+)\n");
     std::map<int, pid_t> processes;
     ASSERT_TRUE(command.read_until(
@@ -221,7 +221,7 @@ TEST(Ranks, WhenOneIsKilledTheOthersEndAndNameIt) {
     const Clock::time_point begin = Clock::now();
     ASSERT_EQ(::kill(processes[victim], SIGKILL), 0);
     EXPECT_EQ(command.wait(20s), 137) << command.text;
-    EXPECT_LT(Clock::now() - begin, 2s) << command.text;
+    EXPECT_LT(Clock::now() - begin, 4s) << command.text;
     const std::string name = "rank " + std::to_string(victim) + " on ";
     EXPECT_NE(command.text.find(name), std::string::npos) << command.text;
     for (const auto& [rank, process] : processes)
