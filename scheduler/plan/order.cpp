@@ -471,7 +471,7 @@ void TaskOrder::number_lanes() {
       lanes.alignment = a;
       std::uint64_t outer = 0;
       for (std::size_t s = 0; s < domain.outer && s < alignment.digits.size(); ++s) {
-        if (alignment.digits[s].axis < 0) continue;
+        if (alignment.digits[s].axis < 0 || domain.extents[s] == 1) continue;
         outer |= std::uint64_t{1} << alignment.digits[s].axis;
         lanes.digits.push_back(s);
         lanes.count *= static_cast<std::uint64_t>(domain.extents[s]);

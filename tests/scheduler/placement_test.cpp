@@ -173,6 +173,27 @@ TEST(Placement, WhatAllResultsWaitForIsShared) {
   }
 }
 
+// What the singular values wait for is cut like the vectors that come of it.
+TEST(Placement, TheLeavesOfATallDecompositionAreShared) {
+  const Array x = random::normal({1600, 10}, {.chunks = {100, 10}, .seed = 1}).persist();
+  const auto [u, s, vt] = svd(x);
+  const Plan plan = plan_of({u, s, vt});
+  const TaskOrder order(plan);
+  for (const std::int32_t ranks : {2, 4, 16}) {
+    SCOPED_TRACE(ranks);
+    const Placement placement(order, {ranks});
+    for (std::size_t n = 0; n < plan.nodes.size(); ++n) {
+      if (plan.nodes[n].task_count != 16) continue;
+      for (std::int64_t block = 0; block < 16; ++block) {
+        std::int64_t coords[kMaxRank];
+        plan.decode(static_cast<NodeIndex>(n), block, coords);
+        EXPECT_EQ(placement.owner(static_cast<NodeIndex>(n), coords).number, block * ranks / 16)
+            << plan.nodes[n].label;
+      }
+    }
+  }
+}
+
 // A product's chains stay where their output block is.
 TEST(Placement, AProductIsComputedByTheOwnerOfItsBlock) {
   const Array a = random::normal({160, 160}, {.chunks = {10, 10}, .seed = 1});
