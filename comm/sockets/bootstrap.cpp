@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -135,10 +136,22 @@ class Joining {
                    job_.host, "; try TESSERA_JOB_TOKEN=$(openssl rand -hex 32) on all ranks"));
   }
 
+  // The port may be another program's for a moment.
+  Socket listen_soon() const {
+    const Deadline soon = std::min(deadline_, after(3.0));
+    for (;;) {
+      try {
+        return listen_at(job_.host, job_.port);
+      } catch (const CommError&) {
+        if (std::chrono::steady_clock::now() >= soon) throw;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+  }
+
   // Rank 0. What is wrong with one rank is told to all that have come.
   void gather() {
-    const Socket listener =
-        listener_ ? std::move(listener_) : listen_at(job_.host, job_.port);
+    const Socket listener = listener_ ? std::move(listener_) : listen_soon();
     need_token(local_address(listener));
     rows_[0] = hello(local_address(listener));
     try {
@@ -165,14 +178,20 @@ class Joining {
   bool admit(Socket socket) {
     const Deadline soon = std::min(deadline_, after(5.0));
     Json row;
+    std::string what;
     try {
       prove(socket, job_.token, true, soon);
       row = receive(socket, soon);
+      what = wrong(row);
+      row.at("host").get<std::string>();
+      row.at("address").get<std::string>();
+      row.at("port").get<std::uint16_t>();
+    } catch (const Json::exception&) {
+      return false;  // its words are not a rank's
     } catch (const CommError& e) {
       if (std::string(e.what()) == kWrongToken) throw;
       return false;
     }
-    const std::string what = wrong(row);
     if (!what.empty()) {
       refuse(socket, what);
       throw CommError(what);

@@ -120,7 +120,12 @@ Socket accept_until(const Socket& listener, Deadline deadline) {
 Socket connect_until(const std::string& host, std::uint16_t port, Deadline deadline) {
   std::string reason = "the time was over";
   do {
-    const Addresses list = look_up(host, port);
+    Addresses list;
+    try {
+      list = look_up(host, port);
+    } catch (const CommError& e) {
+      reason = e.what();  // the name of a machine that is only starting may come later
+    }
     for (const addrinfo* a = list.get(); a != nullptr; a = a->ai_next) {
       Socket socket(
           ::socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol));

@@ -21,6 +21,8 @@ namespace {
 // Read from one peer before others have their turn.
 constexpr std::size_t kTurnBytes = std::size_t{4} << 20;
 constexpr std::size_t kScratchBytes = std::size_t{64} << 10;
+// How long a rank that leaves waits for its peers to close.
+constexpr std::chrono::milliseconds kLeave{2000};
 constexpr std::size_t kMostBodyBytes = std::size_t{1} << 40;
 
 void wake(const Socket& event) {
@@ -63,7 +65,9 @@ SocketMessenger::~SocketMessenger() {
   wake(wake_);
   if (!thread_.joinable()) {
     for (const auto& peer : peers_) {
-      if (peer != nullptr) write_queued(*peer);
+      if (peer == nullptr) continue;
+      write_queued(*peer);
+      give_up(*peer, "this rank left");
     }
     return;
   }
@@ -195,10 +199,23 @@ void SocketMessenger::run() {
   const auto beat_every = std::max(std::chrono::milliseconds(10), options_.heartbeat / 2);
   Clock::time_point next_beat = Clock::now() + beat_every;
   Clock::time_point end = Clock::time_point::max();
+  bool leaving = false;
   for (;;) {
     if (over_.load()) {
       if (end == Clock::time_point::max()) end = Clock::now() + options_.silence;
-      if (all_written() || Clock::now() >= end) break;
+      if (!leaving && (all_written() || Clock::now() >= end)) {
+        // What is still coming is read until the peers have closed, too: a connection that is
+        // closed over unread bytes takes with it what the peer has not read yet.
+        leaving = true;
+        end = Clock::now() + std::min<std::chrono::milliseconds>(options_.silence, kLeave);
+        for (const auto& peer : peers_) {
+          if (peer != nullptr && !peer->gone) ::shutdown(peer->socket.handle(), SHUT_WR);
+        }
+      }
+      const bool alone = std::all_of(peers_.begin(), peers_.end(), [](const auto& peer) {
+        return peer == nullptr || peer->gone;
+      });
+      if (leaving && (alone || Clock::now() >= end)) break;
     }
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(next_beat - Clock::now());
@@ -220,21 +237,12 @@ void SocketMessenger::run() {
     }
     if (Clock::now() >= next_beat) {
       next_beat = Clock::now() + beat_every;
-      beat();
+      if (!leaving) beat();
     }
   }
   for (const auto& peer : peers_) {
     if (peer == nullptr || peer->gone) continue;
-    peer->gone = true;
-    std::deque<Outgoing> unsent;
-    {
-      const std::lock_guard lock(peer->mutex);
-      peer->lost = true;
-      unsent.swap(peer->queue);
-    }
-    for (const Outgoing& message : unsent) {
-      if (message.done) message.done(std::make_exception_ptr(lost_error(*peer, "this rank left")));
-    }
+    give_up(*peer, "this rank left");
     peer->socket = {};
   }
 }
@@ -325,7 +333,8 @@ void SocketMessenger::finish_message(Peer& peer) {
   if (header.frame == Frame::kMessage) receiver_->arrived(peer.rank, header.envelope, header.bytes);
 }
 
-void SocketMessenger::lose(Peer& peer, const std::string& why) {
+// Nothing more is sent to a peer, and what was to be ends with an error.
+void SocketMessenger::give_up(Peer& peer, const std::string& why) {
   peer.gone = true;
   std::deque<Outgoing> unsent;
   {
@@ -333,11 +342,15 @@ void SocketMessenger::lose(Peer& peer, const std::string& why) {
     peer.lost = true;
     unsent.swap(peer.queue);
   }
-  ::epoll_ctl(epoll_.handle(), EPOLL_CTL_DEL, peer.socket.handle(), nullptr);
-  ::shutdown(peer.socket.handle(), SHUT_RDWR);
   for (const Outgoing& message : unsent) {
     if (message.done) message.done(std::make_exception_ptr(lost_error(peer, why)));
   }
+}
+
+void SocketMessenger::lose(Peer& peer, const std::string& why) {
+  ::epoll_ctl(epoll_.handle(), EPOLL_CTL_DEL, peer.socket.handle(), nullptr);
+  ::shutdown(peer.socket.handle(), SHUT_RDWR);
+  give_up(peer, why);
   receiver_->lost(peer.rank, why);
 }
 

@@ -83,6 +83,7 @@ class SocketMessenger final : public Messenger {
   void post(Peer& peer, Outgoing message);
   void post(Peer& peer, Frame frame);
   void beat();
+  void give_up(Peer& peer, const std::string& why);
   void lose(Peer& peer, const std::string& why);
   void watch(Peer& peer, bool writable);
   bool all_written();

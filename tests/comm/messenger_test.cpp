@@ -1,4 +1,6 @@
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <sys/socket.h>
 
 #include <condition_variable>
@@ -219,16 +221,17 @@ TEST_P(MessengerConformance, MessagesGoToOtherRanksOfTheWorld) {
     EXPECT_THROW(at(0).send(Rank{to}, {}, nullptr, 0, {}), InvalidArgument);
 }
 
+std::vector<std::unique_ptr<World>> socket_worlds(int ranks, bool tcp) {
+  std::vector<std::unique_ptr<World>> out;
+  for (auto& world : make_socket_worlds(ranks, {}, tcp)) out.push_back(std::move(world));
+  return out;
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Kinds, MessengerConformance,
     ::testing::Values(Case{"Memory", [](int ranks) { return MemoryWorlds::make(ranks, 5); }},
-                      Case{"Sockets",
-                           [](int ranks) {
-                             std::vector<std::unique_ptr<World>> out;
-                             for (auto& world : make_socket_worlds(ranks))
-                               out.push_back(std::move(world));
-                             return out;
-                           }}),
+                      Case{"Sockets", [](int ranks) { return socket_worlds(ranks, false); }},
+                      Case{"Tcp", [](int ranks) { return socket_worlds(ranks, true); }}),
     [](const auto& info) { return info.param.name; });
 
 // Sockets
@@ -252,6 +255,49 @@ TEST(SocketMessenger, AClosedConnectionIsNoticedAtOnceAndEndsWhatWaits) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s) << "noticed by silence alone";
   EXPECT_GE(failed, 2);
   EXPECT_TRUE(inboxes[1].wait([&] { return inboxes[1].losses[0].size() == 1; }));
+}
+
+// A TCP connection that is closed over unread bytes takes with it what the peer has not read yet.
+TEST(SocketMessenger, WhatWasSentBeforeLeavingArrivesWhateverComesBack) {
+  for (int round = 0; round < 60; ++round) {
+    SCOPED_TRACE(round);
+    Inbox inboxes[2];
+    auto worlds = make_socket_worlds(2, {}, true);
+    for (std::size_t r = 0; r < 2; ++r) worlds[r]->messenger()->start(inboxes[r]);
+    inboxes[1].slow = 1000us;
+    const auto body = pattern(30'000, 1);
+    for (std::uint64_t i = 0; i < 20; ++i)
+      worlds[0]->messenger()->send(Rank{1}, {0, 0, 0, 0, i}, body.data(), body.size(), {});
+    std::atomic<bool> over{false};
+    std::thread talker([&] {
+      while (!over) worlds[1]->messenger()->send(Rank{0}, {}, nullptr, 0, {});
+    });
+    worlds[0].reset();
+    EXPECT_TRUE(inboxes[1].wait([&] { return !inboxes[1].losses[0].empty(); }));
+    over = true;
+    talker.join();
+    EXPECT_EQ(inboxes[1].losses[0], std::vector<std::string>{"it has left"});
+    EXPECT_EQ(inboxes[1].messages.size(), 20U);
+  }
+}
+
+TEST(SocketMessenger, OneThatNeverStartedEndsWhatItCouldNotWrite) {
+  int done = 0;
+  int failed = 0;
+  const auto body = pattern(std::size_t{32} << 20, 1);
+  {
+    auto worlds = make_socket_worlds(2);
+    for (std::uint64_t i = 0; i < 3; ++i) {
+      worlds[0]->messenger()->send(Rank{1}, {0, 0, 0, 0, i}, body.data(), body.size(),
+                                   [&](const std::exception_ptr& failure) {
+                                     ++done;
+                                     failed += failure ? 1 : 0;
+                                   });
+    }
+    worlds[0].reset();
+    EXPECT_EQ(done, 3);
+    EXPECT_EQ(failed, 3);
+  }
 }
 
 TEST(SocketMessenger, SilenceIsNoticed) {
@@ -339,6 +385,21 @@ void expect_all(const std::vector<Joined>& all, const std::string& text) {
   for (const Joined& one : all) EXPECT_NE(one.error.find(text), std::string::npos) << one.error;
 }
 
+// Proves the empty token, and says something else than a rank would.
+void say_as_stranger(const Socket& socket, const std::string& words, Deadline deadline) {
+  const std::string mine(32, 'n');
+  send_text(socket, mine, deadline);
+  const std::string both = receive_text(socket, deadline) + mine;
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  const std::string of = "connects" + both;
+  HMAC(EVP_sha256(), "", 0, reinterpret_cast<const unsigned char*>(of.data()), of.size(), digest,
+       &size);
+  send_text(socket, {reinterpret_cast<const char*>(digest), size}, deadline);
+  receive_text(socket, deadline);
+  send_text(socket, words, deadline);
+}
+
 TEST(Join, RanksFindEachOther) {
   std::vector<Inbox> inboxes(4);
   std::vector<Joined> all = join_all(jobs(4));
@@ -402,6 +463,38 @@ TEST(Join, StrangersAreTurnedAwayAlone) {
   const std::vector<Joined> second = join_all({list[1]});
   leader.join();
   EXPECT_EQ(first[0].error, "");
+  EXPECT_EQ(second[0].error, "");
+}
+
+// What a stranger sends under no token at all reads like a rank's words and is none.
+TEST(Join, WordsOfAnotherKindAreTurnedAwayAlone) {
+  auto list = jobs(2);
+  for (core::Job& job : list) job.token.clear();
+  std::vector<Joined> leader(1);
+  std::thread thread([&] { leader = join_all({list[0]}); });
+  for (const char* words :
+       {R"({"rank": "x"})", R"({"protocol": 1, "build": "build", "ranks": 2, "rank": 1})"}) {
+    const Deadline soon = std::chrono::steady_clock::now() + 5s;
+    const Socket socket = connect_until("127.0.0.1", list[0].port, soon);
+    // Without a token the proof is of nothing but the numbers: a peer's own code makes it.
+    say_as_stranger(socket, words, soon);
+  }
+  const std::vector<Joined> second = join_all({list[1]});
+  thread.join();
+  EXPECT_EQ(leader[0].error, "");
+  EXPECT_EQ(second[0].error, "");
+}
+
+TEST(Join, APortThatIsTakenForAMomentIsWaitedFor) {
+  auto list = jobs(2);
+  Socket taken = listen_at("127.0.0.1", list[0].port);
+  std::vector<Joined> leader(1);
+  std::thread thread([&] { leader = join_all({list[0]}); });
+  std::this_thread::sleep_for(300ms);
+  { const Socket closed = std::move(taken); }
+  const std::vector<Joined> second = join_all({list[1]});
+  thread.join();
+  EXPECT_EQ(leader[0].error, "");
   EXPECT_EQ(second[0].error, "");
 }
 

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -41,17 +42,28 @@ class SocketWorld final : public World {
   SocketMessenger messenger_;
 };
 
+/// Two ends of one connection.
+inline std::pair<Socket, Socket> connect_pair(bool tcp) {
+  if (tcp) {
+    const Socket listener = listen_at("127.0.0.1", 0);
+    const Deadline soon = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    Socket one = connect_until("127.0.0.1", local_address(listener).port, soon);
+    return {std::move(one), accept_until(listener, soon)};
+  }
+  int pair[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) throw std::bad_alloc();
+  return {Socket(pair[0]), Socket(pair[1])};
+}
+
 inline std::vector<std::unique_ptr<SocketWorld>> make_socket_worlds(int ranks,
-                                                                    SocketOptions options = {}) {
+                                                                    SocketOptions options = {},
+                                                                    bool tcp = false) {
   const auto count = static_cast<std::size_t>(ranks);
   std::vector<std::vector<Socket>> ends(count);
   for (auto& row : ends) row.resize(count);
   for (std::size_t a = 0; a < count; ++a) {
     for (std::size_t b = a + 1; b < count; ++b) {
-      int pair[2];
-      if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) throw std::bad_alloc();
-      ends[a][b] = Socket(pair[0]);
-      ends[b][a] = Socket(pair[1]);
+      std::tie(ends[a][b], ends[b][a]) = connect_pair(tcp);
     }
   }
   std::vector<std::unique_ptr<SocketWorld>> out;
