@@ -7,7 +7,7 @@
 #include "array/node.hpp"
 #include "array/number.hpp"
 #include "array/refuse.hpp"
-#include "core/environment.hpp"
+#include "core/job.hpp"
 
 namespace tessera::random {
 namespace {

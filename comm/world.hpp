@@ -19,7 +19,7 @@ class World {
   /// The machine that a rank runs on, for errors.
   virtual const std::string& host(Rank rank) const = 0;
   /// The same number on all ranks of a job, another one in the next job.
-  virtual std::uint64_t shared_seed() const noexcept = 0;
+  virtual std::uint64_t job_number() const noexcept = 0;
   /// Null with one rank.
   virtual Messenger* messenger() noexcept = 0;
 

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <thread>
 
+#include "core/parse_number.hpp"
 #include "core/text.hpp"
 #include "tessera/chunk_grid.hpp"
 #include "tessera/error.hpp"
@@ -19,16 +20,6 @@
 namespace tessera::core {
 
 namespace {
-
-template <typename T>
-T parse_number(const char* name, std::string_view text, T low, T high) {
-  T value{};
-  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (status != std::errc() || end != text.data() + text.size() || value < low || value > high) {
-    throw InvalidArgument(core::text("[", name, "] the value is a whole number from ", low, " to ", high, "; got \"", text, "\""));
-  }
-  return value;
-}
 
 bool parse_switch(const char* name, std::string_view text) {
   if (text == "1" || text == "on" || text == "true") return true;
@@ -178,6 +169,11 @@ int available_cores() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
   return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
+
+int machine_cores() {
+  const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+  return static_cast<int>(std::max(1L, cores));
 }
 
 }  // namespace tessera::core

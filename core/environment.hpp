@@ -30,26 +30,6 @@ struct Environment {
   std::string cache_dir;                          ///< TESSERA_CACHE_DIR, of compiled kernels; empty: the user's cache
 };
 
-/// The job that this process is one rank of, by the variables of whatever launched it.
-struct Job {
-  std::int32_t rank = 0;
-  std::int32_t ranks = 1;
-  std::string host;  ///< of the rendezvous, where rank 0 listens
-  std::uint16_t port = 0;
-  std::string token;               ///< secret of the job, empty: none
-  double silence_s = 10.0;         ///< after which a rank that says nothing is lost
-  double join_s = 60.0;            ///< in which all ranks must come
-};
-
-/// Of the process. \throws InvalidArgument for variables that contradict each other or cannot be meant, and for a token
-/// file that others could read.
-const Job& job();
-/// Parses a set of variables, as parse_environment().
-Job parse_job(const char* (*get)(const char* name));
-/// What unseeded random arrays start from: TESSERA_SEED, else a number that all ranks of a job agree on. Nothing
-/// otherwise.
-std::optional<std::uint64_t> shared_seed();
-
 /// The process's variables, read at the first call.
 /// \throws InvalidArgument naming a variable whose value cannot be meant.
 const Environment& environment();
@@ -73,7 +53,8 @@ void log(LogLevel level, const std::string& text);
 
 /// Physical memory of this machine that is free now, within the limits of its control group.
 std::size_t available_memory_bytes();
-/// Cores this process may use.
+/// Cores this process may use, and those that the machine has.
 int available_cores();
+int machine_cores();
 
 }  // namespace tessera::core

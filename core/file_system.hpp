@@ -155,8 +155,9 @@ std::string parent_folder(const std::string& path);
 class AtomicFile {
  public:
   AtomicFile(const FileSystem& file_system, const std::string& final_path, std::string_view where);
-  /// One that several processes write: those with the same tag write the same file. The leader creates it, before
-  /// others open it, and gives it its name, after their commit() has made durable what they wrote.
+  /// One that several processes write: those with the same tag write the same file. The leader
+  /// creates it, before others open it, and gives it its name, after their commit() has made
+  /// durable what they wrote.
   struct Shared {
     std::string tag;
     bool leader = true;

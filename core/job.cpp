@@ -1,13 +1,15 @@
+#include "core/job.hpp"
+
 #include <sys/stat.h>
+#include <xxhash.h>
 
 #include <array>
 #include <cctype>
-#include <charconv>
 #include <cstdlib>
 #include <fstream>
-#include <functional>
 
 #include "core/environment.hpp"
+#include "core/parse_number.hpp"
 #include "core/text.hpp"
 #include "tessera/error.hpp"
 
@@ -15,16 +17,6 @@ namespace tessera::core {
 namespace {
 
 using Get = const char* (*)(const char*);
-
-template <typename T>
-T number(const char* name, const std::string& text, T low, T high) {
-  T value{};
-  const char* end = text.data() + text.size();
-  const auto [stop, status] = std::from_chars(text.data(), end, value);
-  if (status == std::errc() && stop == end && value >= low && value <= high) return value;
-  throw InvalidArgument(
-      core::text("[", name, "] a number from ", low, " to ", high, "; got \"", text, "\""));
-}
 
 constexpr std::int32_t kMostRanks = 1 << 20;
 
@@ -54,14 +46,14 @@ void set_rendezvous(Get get, Job& out) {
     out.host = text.substr(0, colon);
     if (out.host.front() == '[' && out.host.back() == ']')
       out.host = out.host.substr(1, out.host.size() - 2);
-    out.port = number<std::uint16_t>("TESSERA_RENDEZVOUS", text.substr(colon + 1), 1, 65535);
+    out.port = parse_number<std::uint16_t>("TESSERA_RENDEZVOUS", text.substr(colon + 1), 1, 65535);
     return;
   }
   const char* host = get("MASTER_ADDR");
   const char* port = get("MASTER_PORT");
   if (host == nullptr || port == nullptr) return;
   out.host = host;
-  out.port = number<std::uint16_t>("MASTER_PORT", port, 1, 65535);
+  out.port = parse_number<std::uint16_t>("MASTER_PORT", port, 1, 65535);
 }
 
 std::string read_token(Get get) {
@@ -95,7 +87,7 @@ std::string read_token(Get get) {
 std::optional<double> seconds(Get get, const char* name) {
   const char* v = get(name);
   if (v == nullptr) return std::nullopt;
-  return number<double>(name, v, 0.05, 1e6);
+  return parse_number<double>(name, v, 0.05, 1e6);
 }
 
 }  // namespace
@@ -124,8 +116,8 @@ Job parse_job(Get get) {
                                      rank ? rank.name : size.name, "=",
                                      rank ? rank.value : size.value, " alone"));
   }
-  out.ranks = number<std::int32_t>(size.name, size.value, 1, kMostRanks);
-  out.rank = number<std::int32_t>(rank.name, rank.value, 0, out.ranks - 1);
+  out.ranks = parse_number<std::int32_t>(size.name, size.value, 1, kMostRanks);
+  out.rank = parse_number<std::int32_t>(rank.name, rank.value, 0, out.ranks - 1);
   if (out.ranks > 1 && out.host.empty()) {
     throw InvalidArgument(
         core::text("[TESSERA_RENDEZVOUS] ranks must know where they meet; got ", out.ranks,
@@ -149,12 +141,9 @@ std::optional<std::uint64_t> shared_seed() {
   // The name that a launcher gave the job, where only it knows the ranks.
   const char* launched = std::getenv("PMIX_NAMESPACE");
   if (of.ranks == 1 && launched == nullptr) return std::nullopt;
-  // 64-bit FNV-1a of what all ranks know.
-  std::uint64_t hash = 0xcbf29ce484222325u;
-  for (const char c : core::text(of.token, of.host, of.port, of.ranks, launched != nullptr ? launched : "")) {
-    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  }
-  return hash;
+  const std::string known =
+      core::text(of.token, of.host, of.port, of.ranks, launched != nullptr ? launched : "");
+  return XXH3_64bits(known.data(), known.size());
 }
 
 }  // namespace tessera::core

@@ -50,7 +50,8 @@ class RegionWriter {
 };
 std::unique_ptr<RegionWriter> create_npy(const core::FileSystem& files, const std::string& path,
                                          const Shape& shape, DType dtype);
-/// One that several processes write: the leader creates the file before the others open it, and finishes it after them.
+/// One that several processes write: the leader creates the file before the others open it, and
+/// finishes it after them.
 std::unique_ptr<RegionWriter> create_shared_npy(const core::FileSystem& files,
                                                 const std::string& path, const Shape& shape,
                                                 DType dtype,

@@ -6,6 +6,7 @@
 #include "core/text.hpp"
 #include "io/store.hpp"
 #include "scheduler/seams.hpp"
+#include "scheduler/team.hpp"
 #include "tessera/blocks.hpp"
 #include "tessera/elementwise.hpp"
 #include "tessera/error.hpp"
@@ -111,17 +112,16 @@ Array load_npy(const std::string& path, const NpyOptions& options, std::source_l
 }
 
 void save_npy(const Array& array, const std::string& path, std::source_location where) {
-  const scheduler::Seams::Team team = scheduler::Seams::team();
-  const auto together = [](const std::function<void()>& work) { scheduler::Seams::together(work); };
+  const scheduler::Team team = scheduler::Team::current();
   std::shared_ptr<io::RegionWriter> writer;
   const auto open_file = [&] {
-    writer = team.ranks == 1 ? io::create_npy(files(), path, array.shape(), array.dtype())
-                             : io::create_shared_npy(files(), path, array.shape(), array.dtype(),
-                                                     {team.tag, team.leads()});
+    writer = team.alone() ? io::create_npy(files(), path, array.shape(), array.dtype())
+                          : io::create_shared_npy(files(), path, array.shape(), array.dtype(),
+                                                  {team.tag(), team.leads()});
   };
   // The leader's file is there before others open it, and gets its name after they have written.
-  together([&] { team.leads() ? open_file() : void(); });
-  together([&] { team.leads() ? void() : open_file(); });
+  team.together([&] { team.leads() ? open_file() : void(); });
+  team.together([&] { team.leads() ? void() : open_file(); });
   // What is computed is one byte for each block, which says that the block stands in the file.
   std::vector<std::vector<std::int64_t>> ones;
   Shape blocks = array.chunks().counts();
@@ -140,8 +140,8 @@ void save_npy(const Array& array, const std::string& path, std::source_location 
   options.chunks = Chunks(std::move(ones));
   options.name = "save_npy";
   map_blocks(write_block, {array}, options, where).compute();
-  together([&] { team.leads() ? void() : writer->finish(); });
-  together([&] { team.leads() ? writer->finish() : void(); });
+  team.together([&] { team.leads() ? void() : writer->finish(); });
+  team.together([&] { team.leads() ? writer->finish() : void(); });
 }
 
 void save_png(const Array& array, const std::string& path, const PngOptions& options,
@@ -152,9 +152,9 @@ void save_png(const Array& array, const std::string& path, const PngOptions& opt
         ", dtype ", array.dtype(), "; try indexing, squeeze or abs"));
   }
   const HostArray values = astype(array, DType::kFloat64, where).compute();
-  const bool leads = scheduler::Seams::team().leads();
-  scheduler::Seams::together([&] {
-    if (!leads) return;
+  const scheduler::Team team = scheduler::Team::current();
+  team.together([&] {
+    if (!team.leads()) return;
     io::write_picture(files(), path, values.span<double>(), array.shape()[0], array.shape()[1],
                       options);
   });

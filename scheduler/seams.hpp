@@ -1,9 +1,5 @@
 #pragma once
 
-#include <cstdint>
-#include <functional>
-#include <string>
-
 #include "comm/transport.hpp"
 #include "comm/world.hpp"
 #include "core/clock.hpp"
@@ -31,17 +27,6 @@ struct Seams {
   Session open(const SessionOptions& options) const;
   /// Those of this thread's innermost SessionScope, else the machine's.
   static const Seams& current() noexcept;
-  /// The ranks that this thread's session computes with.
-  struct Team {
-    std::int32_t rank = 0;
-    std::int32_t ranks = 1;
-    std::string tag;  ///< the same on all ranks, and another one at each call
-    bool leads() const noexcept { return rank == 0; }
-  };
-  static Team team();
-  /// Does `work` and waits until all ranks of this thread's session have done theirs. \throws what it throws, and on
-  /// the other ranks a CommError that says so.
-  static void together(const std::function<void()>& work);
   /// A session's devices, into whose pools tests look.
   static const device::HostDevices& devices(const Session& session);
 };

@@ -18,6 +18,7 @@
 #include "scheduler/plan/explain.hpp"
 #include "scheduler/plan/lower.hpp"
 #include "scheduler/seams.hpp"
+#include "scheduler/team.hpp"
 #include "tessera/error.hpp"
 #include "tessera/version.hpp"
 
@@ -39,8 +40,8 @@ constexpr double kStagingShare = 0.10;  // pinned memory for copies to and from 
 std::size_t share(double part, std::size_t bytes) { return static_cast<std::size_t>(part * static_cast<double>(bytes)); }
 
 // Where blocks go that fit no memory, and how many bytes of them. A folder that was named must take files; without
-// a usable one that nobody named there is no disk tier.
-void choose_disk(const SessionOptions& options, const core::Environment& env, const core::FileSystem& files,
+// a usable one that nobody named there is no disk tier. Ranks of one machine share what is free.
+void choose_disk(const SessionOptions& options, const core::Environment& env, const core::FileSystem& files, int ranks,
                  device::HostDevicesOptions& out) {
   const char* where = options.spill_dir.empty() ? "TESSERA_SPILL_DIR" : "SessionOptions::spill_dir";
   const std::optional<std::size_t> asked = options.disk_memory_bytes ? options.disk_memory_bytes : env.disk_memory;
@@ -59,16 +60,20 @@ void choose_disk(const SessionOptions& options, const core::Environment& env, co
   if (asked) return;
   std::error_code error;
   const auto space = std::filesystem::space(out.spill_folder, error);
-  if (!error) out.disk_budget_bytes = share(kDiskShare, space.available);
+  if (!error) out.disk_budget_bytes = share(kDiskShare / ranks, space.available);
 }
 
-int worker_count(const SessionOptions& options, const core::Environment& env) {
+// Ranks of one machine share its cores, unless whoever started them has bound each to some.
+int worker_count(const SessionOptions& options, const core::Environment& env, int ranks) {
   constexpr int kMost = 4096;
   if (options.workers < 0 || options.workers > kMost) {
     throw InvalidArgument(core::text("[session] workers are 1 to ", kMost, ", or 0 for the cores; got ", options.workers,
                                      "; try 0"));
   }
-  return options.workers > 0 ? options.workers : env.workers.value_or(core::available_cores());
+  if (options.workers > 0) return options.workers;
+  const int cores = core::available_cores();
+  const bool bound = cores < core::machine_cores();
+  return env.workers.value_or(bound ? cores : std::max(1, cores / ranks));
 }
 
 // The GPUs that were asked for. Where there are none to be used, that is said and the host computes.
@@ -89,7 +94,6 @@ void choose_devices(const std::string& text, const Seams& seams, device::HostDev
   std::iota(out.cuda_devices.begin(), out.cuda_devices.end(), 0);
 }
 
-// Ranks of one machine share its memory.
 int ranks_here(const comm::World& world) {
   int count = 0;
   for (std::int32_t rank = 0; rank < world.ranks(); ++rank) {
@@ -103,7 +107,8 @@ device::HostDevicesOptions device_options(const SessionOptions& options, const S
   if (options.device_memory_bytes == std::size_t{0}) {
     throw InvalidArgument("[session] a device needs memory; got SessionOptions::device_memory_bytes of 0; try 256 MiB");
   }
-  const std::size_t free = core::available_memory_bytes() / static_cast<std::size_t>(ranks_here(world));
+  const int here = ranks_here(world);
+  const std::size_t free = core::available_memory_bytes() / static_cast<std::size_t>(here);
   device::HostDevicesOptions out;
   choose_devices(options.devices.empty() ? env.devices : options.devices, seams, out);
   const bool cuda = !out.cuda_devices.empty();
@@ -112,10 +117,10 @@ device::HostDevicesOptions device_options(const SessionOptions& options, const S
   out.device_budget_bytes = options.device_memory_bytes.value_or(env.device_memory.value_or(device_default));
   out.host_budget_bytes = options.host_memory_bytes.value_or(env.host_memory.value_or(share(cuda ? kDeviceShare : kHostShare, free)));
   out.staging_budget_bytes = share(kStagingShare, free);
-  out.workers = worker_count(options, env);
+  out.workers = worker_count(options, env, here);
   out.file_system = seams.files;
   out.allocator = seams.allocator;
-  choose_disk(options, env, *seams.files, out);
+  choose_disk(options, env, *seams.files, here, out);
   return out;
 }
 
@@ -189,9 +194,6 @@ struct Session::Impl {
                                        " on ", world.ranks(), " ranks; try TESSERA_DEVICES=host, or one rank"));
     }
     exchange = scheduler::Exchange::of(world);
-    if (world.rank() != comm::Rank{0} && seams.transport == &comm::local_transport()) {
-      transport = comm::make_local_transport(world.rank());
-    }
     if (devices->cuda() != nullptr) cuda_registry = kernels::make_cuda_registry(*devices->cuda(), *seams.kernels);
     fuse = o.fuse.value_or(env.fuse);
     window = env.window;
@@ -288,7 +290,7 @@ struct Session::Impl {
 
   scheduler::HostRunResult run(const std::vector<Goal>& goals, const RunOptions& run_options,
                                std::vector<scheduler::SlotIndex>& kept,
-                               const std::vector<std::shared_ptr<detail::Call>>& calls = {}) {
+                               const std::vector<std::shared_ptr<detail::Call>>& calls, scheduler::Exchange::Step* step) {
     const core::Clock::time_point begin = seams.clock->now();
     std::erase_if(residents, [](const auto& weak) { return weak.expired(); });
     const scheduler::Lowered lowered = plan(goals, true, calls);
@@ -297,11 +299,11 @@ struct Session::Impl {
     if (exchange != nullptr) refuse_calls(lowered.plan);
     const scheduler::TaskOrder order(lowered.plan);
     scheduler::HostRunOptions host;
-    host.exchange = exchange.get();
+    host.step = step;
     host.devices = devices;
     host.registry = &registry();
     host.clock = seams.clock;
-    host.transport = transport != nullptr ? transport.get() : seams.transport;
+    host.transport = seams.transport;
     for (const auto& [blocks, slot] : lowered.residents) {
       host.residents.push_back({slot, own(blocks)});
     }
@@ -316,6 +318,19 @@ struct Session::Impl {
     last = report_of(result.counters, time.count());
     if (logged) log_run();
     return result;
+  }
+
+  // Does what all ranks do in one step. What fails here, at whatever point, fails on all.
+  template <typename F>
+  auto in_step(F&& work) {
+    if (exchange == nullptr) return work(static_cast<scheduler::Exchange::Step*>(nullptr));
+    scheduler::Exchange::Step step(*exchange);
+    try {
+      return work(&step);
+    } catch (const std::exception& e) {
+      step.end(e.what());
+      throw;
+    }
   }
 
   // What a call returns is a value of this process, which no other one could read.
@@ -333,7 +348,6 @@ struct Session::Impl {
   const Seams seams;
   comm::World& world;
   std::shared_ptr<scheduler::Exchange> exchange;  // null with one rank
-  std::unique_ptr<comm::Transport> transport;     // between the memories of a rank that is not the first
   std::shared_ptr<device::HostDevices> devices;
   std::unique_ptr<kernels::Registry> cuda_registry;  // of CUDA devices; null on the host
   std::string spill_folder;
@@ -347,16 +361,18 @@ struct Session::Impl {
 
 std::vector<HostArray> Session::Impl::compute(const std::vector<Array>& arrays, const RunOptions& run_options) {
   const std::unique_lock guard = lock();
-  std::vector<Goal> goals;
-  std::vector<HostArray> out;
-  for (const Array& array : arrays) {
-    auto memory = result_memory(*seams.allocator, array.nbytes());
-    out.emplace_back(array.shape(), array.dtype(), memory);
-    goals.push_back({array, Goal::Kind::kDeliver, memory});
-  }
-  std::vector<scheduler::SlotIndex> kept;
-  run(goals, run_options, kept);
-  return out;
+  return in_step([&](scheduler::Exchange::Step* step) {
+    std::vector<Goal> goals;
+    std::vector<HostArray> out;
+    for (const Array& array : arrays) {
+      auto memory = result_memory(*seams.allocator, array.nbytes());
+      out.emplace_back(array.shape(), array.dtype(), memory);
+      goals.push_back({array, Goal::Kind::kDeliver, memory});
+    }
+    std::vector<scheduler::SlotIndex> kept;
+    run(goals, run_options, kept, {}, step);
+    return out;
+  });
 }
 
 Session::Session(const SessionOptions& options) : Session(options, machine_seams()) {}
@@ -381,32 +397,27 @@ const scheduler::Seams& scheduler::Seams::current() noexcept {
   return scoped ? current_session->impl_->seams : machine_seams();
 }
 
-scheduler::Seams::Team scheduler::Seams::team() {
+scheduler::Team scheduler::Team::current() {
   const Session::Impl& impl = Session::current().impl();
   Team out;
-  out.rank = impl.world.rank().number;
-  out.ranks = impl.world.ranks();
-  if (impl.exchange != nullptr) {
-    out.tag = core::text(impl.world.shared_seed(), "-", impl.exchange->step());
-  }
+  out.rank_ = impl.world.rank().number;
+  out.ranks_ = impl.world.ranks();
+  if (impl.exchange != nullptr) out.tag_ = core::text(impl.world.job_number(), "-", impl.exchange->steps());
   return out;
 }
 
-void scheduler::Seams::together(const std::function<void()>& work) {
+void scheduler::Team::together(const std::function<void()>& work) const {
+  if (alone()) return work();
   Session::Impl& impl = Session::current().impl();
-  if (impl.exchange == nullptr) return work();
   const std::unique_lock lock = impl.lock();
-  try {
+  impl.in_step([&](Exchange::Step* step) {
     work();
-  } catch (const std::exception& e) {
-    abandon_step(*impl.exchange, e.what());
-    throw;
-  }
-  // A computation of nothing ends when all ranks have come to it.
-  std::vector<SlotIndex> kept;
-  const RunReport last = impl.last;
-  impl.run({}, {}, kept);
-  impl.last = last;
+    // A computation of nothing is over when all ranks have come to it.
+    std::vector<SlotIndex> kept;
+    const RunReport last = impl.last;
+    impl.run({}, {}, kept, {}, step);
+    impl.last = last;
+  });
 }
 
 Session::Impl& Session::impl() const {
@@ -443,7 +454,9 @@ std::vector<Array> Session::persist(const std::vector<Array>& arrays, const RunO
   }
   std::vector<scheduler::SlotIndex> kept;
   scheduler::HostRunResult result;
-  if (!goals.empty()) result = impl.run(goals, options, kept);
+  if (!goals.empty()) {
+    result = impl.in_step([&](scheduler::Exchange::Step* step) { return impl.run(goals, options, kept, {}, step); });
+  }
   std::vector<Array> out;
   std::size_t next = 0;
   for (const Array& array : arrays) {
@@ -464,7 +477,7 @@ void Session::run(const std::vector<std::shared_ptr<detail::Call>>& calls,
   Impl& impl = this->impl();
   const std::unique_lock lock = impl.lock();
   std::vector<scheduler::SlotIndex> kept;
-  impl.run({}, options, kept, calls);
+  impl.in_step([&](scheduler::Exchange::Step* step) { impl.run({}, options, kept, calls, step); });
 }
 
 void detail::run_calls(const std::vector<std::shared_ptr<Call>>& calls, const RunOptions& options) {

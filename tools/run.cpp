@@ -16,7 +16,6 @@
 
 #include "comm/sockets/bootstrap.hpp"
 #include "comm/sockets/socket.hpp"
-#include "core/environment.hpp"
 #include "core/text.hpp"
 #include "tessera/error.hpp"
 
@@ -49,8 +48,6 @@ pid_t start(const RunRanksOptions& options, int rank, int port, const std::strin
     ::setenv("TESSERA_RENDEZVOUS", core::text("127.0.0.1:", port).c_str(), 1);
     ::setenv("TESSERA_JOB_TOKEN", token.c_str(), 1);
     if (!options.devices.empty()) ::setenv("TESSERA_DEVICES", options.devices.c_str(), 1);
-    const int cores = std::max(1, core::available_cores() / options.ranks);
-    ::setenv("TESSERA_WORKERS", std::to_string(cores).c_str(), 0);
     ::execvp(arguments[0], arguments.data());
     const int error = errno;
     [[maybe_unused]] const ssize_t n = ::write(report[1], &error, sizeof error);

@@ -9,6 +9,7 @@
 
 #include "comm/pmix/pmix_module.h"
 #include "comm/sockets/bootstrap.hpp"
+#include "core/environment.hpp"
 #include "core/module_loader.hpp"
 #include "core/text.hpp"
 #include "tessera/error.hpp"
@@ -52,9 +53,9 @@ std::optional<PmixJob> pmix_job() {
   std::string problem;
   const TesseraPmixApi* api = find_module(problem);
   if (api == nullptr) {
-    core::log(core::LogLevel::kWarning,
-              core::text("a launcher that speaks PMIx started this process, which cannot answer (", problem,
-                         "): it computes alone; try TESSERA_RENDEZVOUS"));
+    core::log(core::LogLevel::kInfo,
+              core::text("a launcher that speaks PMIx started this process, which cannot answer: ",
+                         problem));
     return {};
   }
   const auto check = [api](int status, const char* what) {

@@ -79,23 +79,23 @@ Json receive(const Socket& socket, Deadline deadline) {
 class JoinedWorld final : public World {
  public:
   JoinedWorld(Rank rank, std::vector<Socket> sockets, std::vector<std::string> hosts,
-              std::uint64_t seed, SocketOptions options)
+              std::uint64_t number, SocketOptions options)
       : rank_(rank),
         hosts_(std::move(hosts)),
-        seed_(seed),
+        number_(number),
         messenger_(rank, std::move(sockets), hosts_, options) {}
   Rank rank() const noexcept override { return rank_; }
   std::int32_t ranks() const noexcept override { return static_cast<std::int32_t>(hosts_.size()); }
   const std::string& host(Rank rank) const override {
     return hosts_[static_cast<std::size_t>(rank.number)];
   }
-  std::uint64_t shared_seed() const noexcept override { return seed_; }
+  std::uint64_t job_number() const noexcept override { return number_; }
   Messenger* messenger() noexcept override { return &messenger_; }
 
  private:
   const Rank rank_;
   const std::vector<std::string> hosts_;
-  const std::uint64_t seed_;
+  const std::uint64_t number_;
   SocketMessenger messenger_;
 };
 
@@ -118,7 +118,7 @@ class Joining {
     options.heartbeat = std::clamp(options.silence / 5, std::chrono::milliseconds(20),
                                    std::chrono::milliseconds(1000));
     return std::make_unique<JoinedWorld>(Rank{job_.rank}, std::move(sockets_), std::move(hosts),
-                                         seed_, options);
+                                         number_, options);
   }
 
  private:
@@ -166,9 +166,9 @@ class Joining {
       }
       throw;
     }
-    const std::string seed_bytes = nonce();
-    for (const char c : seed_bytes) seed_ = seed_ * 257 + static_cast<unsigned char>(c);
-    const std::string table = Json{{"table", rows_}, {"seed", seed_}}.dump();
+    const std::string bytes = nonce();
+    for (const char c : bytes) number_ = number_ * 257 + static_cast<unsigned char>(c);
+    const std::string table = Json{{"table", rows_}, {"number", number_}}.dump();
     for (const Socket& socket : sockets_) {
       if (socket) send_text(socket, table, deadline_);
     }
@@ -254,7 +254,7 @@ class Joining {
     // Rank 0 answers when all have come.
     const Json answer = receive(first, deadline_ + std::chrono::seconds(5));
     rows_ = answer["table"].get<std::vector<Json>>();
-    seed_ = answer["seed"].get<std::uint64_t>();
+    number_ = answer["number"].get<std::uint64_t>();
     sockets_[0] = std::move(first);
     for (std::int32_t r = 1; r < job_.rank; ++r) {
       const Json& row = rows_[static_cast<std::size_t>(r)];
@@ -288,7 +288,7 @@ class Joining {
   const Deadline deadline_;
   std::vector<Socket> sockets_;
   std::vector<Json> rows_;
-  std::uint64_t seed_ = 0;
+  std::uint64_t number_ = 0;
 };
 
 }  // namespace

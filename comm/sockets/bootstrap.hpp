@@ -5,7 +5,7 @@
 
 #include "comm/sockets/socket.hpp"
 #include "comm/world.hpp"
-#include "core/environment.hpp"
+#include "core/job.hpp"
 
 namespace tessera::comm {
 

@@ -94,11 +94,16 @@ class Call;
 }
 namespace scheduler {
 struct Seams;
+class Team;
 }
 
 /// Owns devices, memory and workers, and runs computations one after the other. Thread safe: calls from
 /// several threads take turns. Arrays that were persisted keep their session's memory alive, and are read by
 /// computations of that session only. A session that was moved from throws Error when called.
+///
+/// In a job of several ranks (docs/cluster.md) every rank makes the same calls in the same order, and compute() gives
+/// each of them the whole results; what a session keeps is spread over the ranks, and its figures are this rank's.
+/// What fails on one rank fails on all, with a CommError on the others.
 class TESSERA_EXPORT Session {
  public:
   /// \throws InvalidArgument for options or variables that cannot be meant; IoError when the named spill folder
@@ -142,6 +147,7 @@ class TESSERA_EXPORT Session {
   Impl& impl() const;
   std::shared_ptr<Impl> impl_;  // shared with computations in the background
   friend struct scheduler::Seams;
+  friend class scheduler::Team;
 };
 
 /// Makes a session the current one of this thread while it lives.

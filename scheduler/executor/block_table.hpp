@@ -33,7 +33,7 @@ struct BlockState {
     kPresent,  ///< in memory or on disk, see tier and device
     kDropped,  ///< was there, can be made again
   };
-  Position next_use = kNever;  ///< beyond the window; inside it, of the earliest task or before
+  Position next_use = kNever;      ///< beyond the window; inside it, of the earliest task or before
   std::uint32_t readers_left = 0;  ///< tasks that still have to read it
   BufferId buffer = 0;
   BufferId disk_copy = 0;     ///< a clean copy on disk, kept when the block came back from there

@@ -14,7 +14,7 @@ namespace tessera::scheduler {
 namespace {
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 using Status = BlockState::Status;
-constexpr std::size_t kShortList = 64;     // of inputs; longer ones are not kept for reuse
+constexpr std::size_t kShortList = 64;  // of inputs; longer ones are not kept for reuse
 }  // namespace
 
 Dispatcher::Dispatcher(const TaskOrder& order, DispatcherOptions options, Driver& driver)
@@ -161,12 +161,11 @@ void Dispatcher::fill_window() {
   std::int64_t coords[kMaxRank];
   TaskOrder::Cursor::Item item;
   while (!exhausted_ && !cancelled_ && tail_ - head_ < options_.window) {
-    const bool found =
-        share_ == nullptr
-            ? cursor_.next(item, coords)
-            : cursor_.next(item, coords, [this](NodeIndex node, Position position) {
-                return share_->next_own(node, position);
-              });
+    const bool found = share_ == nullptr
+                           ? cursor_.next(item, coords)
+                           : cursor_.next(item, coords, [this](NodeIndex node, Position position) {
+                               return share_->next_own(node, position);
+                             });
     if (!found) {
       exhausted_ = true;
       break;
@@ -524,7 +523,8 @@ void Dispatcher::release_all(bool keep_results) {
   std::vector<BlockRef> refs;
   table_.for_each([&](BlockKey key, BlockState& state) {
     const bool known_before = plan_->nodes[at(plan_->slots[at(key.slot)].node)].resident;
-    if ((!known_before || state.remote) && !(keep_results && state.retained)) refs.push_back(table_.ref(key));
+    if ((!known_before || state.remote) && !(keep_results && state.retained))
+      refs.push_back(table_.ref(key));
   });
   for (const BlockRef ref : refs) free_block(ref, table_.at(ref));
   // Copies that residents had elsewhere go as well: only one place is remembered.

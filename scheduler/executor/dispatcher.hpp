@@ -121,8 +121,8 @@ struct RunCounters {
   std::size_t to_disk_bytes = 0;
   std::size_t from_disk_bytes = 0;
   std::size_t dropped_bytes = 0;
-  std::size_t fetched_bytes = 0;  ///< from other ranks
-  std::size_t sent_bytes = 0;     ///< to other ranks
+  std::size_t fetched_bytes = 0;        ///< from other ranks
+  std::size_t sent_bytes = 0;           ///< to other ranks
   std::vector<std::size_t> peak_bytes;  ///< per device
   std::size_t peak_host_bytes = 0;
   std::size_t peak_disk_bytes = 0;
@@ -162,7 +162,8 @@ class Dispatcher {
   bool cancelled() const noexcept { return cancelled_; }
   /// Why nothing can go on although tasks are left; empty while something is under way.
   std::string stuck_reason() const;
-  /// Whether no other rank can help either: the first unfinished task has its inputs and finds no room.
+  /// Whether no other rank can help either: the first unfinished task has its inputs and finds no
+  /// room.
   bool starved() const noexcept;
 
   NodeIndex task_node(TaskId id) const { return tasks_[id].node; }
@@ -190,9 +191,9 @@ class Dispatcher {
  private:
   static constexpr TaskId kNoTask = 0xffffffff;
   enum class Phase : std::uint8_t { kFree, kWaiting, kReady, kStaging, kRunning };
-  // What a task is: one of the plan's; one that makes a dropped block once more; one that fetches a block from
-  // another rank, or sends it one (`block` is that rank, inputs[1] its request), whose block is inputs[0] although
-  // it reads none.
+  // What a task is: one of the plan's; one that makes a dropped block once more; one that fetches a
+  // block from another rank, or sends it one (`block` is that rank, inputs[1] its request), whose
+  // block is inputs[0] although it reads none.
   enum class Role : std::uint8_t { kPlan, kAgain, kFetch, kSend };
   // Tasks that read more blocks than this keep them in a list.
   static constexpr std::size_t kKnownInputs = 2;
@@ -205,8 +206,8 @@ class Dispatcher {
     std::int64_t block = 0;
     Position position = 0;
     NodeIndex node = -1;
-    std::uint32_t missing = 0;  ///< inputs (kWaiting) or copies (kStaging) it waits for
-    BlockRef inputs[kKnownInputs] = {};              ///< of many: the number of their list
+    std::uint32_t missing = 0;           ///< inputs (kWaiting) or copies (kStaging) it waits for
+    BlockRef inputs[kKnownInputs] = {};  ///< of many: the number of their list
     std::uint16_t input_numbers[kKnownInputs] = {};  ///< which of the node's inputs each is
     DeviceIndex device = kNoDevice;
     Phase phase : 3 = Phase::kFree;
@@ -385,13 +386,13 @@ class Dispatcher {
   std::int64_t done_tasks_ = 0;
   std::int64_t in_flight_ = 0;  ///< running tasks and moves
   std::uint64_t ready_total_ = 0;
-  std::int64_t unsent_ = 0;               ///< reads of other ranks of blocks that are or will be here
-  std::vector<std::int32_t> others_;      ///< of the block being looked at: ranks that read it
+  std::int64_t unsent_ = 0;           ///< reads of other ranks of blocks that are or will be here
+  std::vector<std::int32_t> others_;  ///< of the block being looked at: ranks that read it
   std::vector<BlockKey> kept_for_others_;  ///< blocks of earlier runs to announce
-  std::vector<BufferId> outputs_;    // of the task being launched
-  std::vector<LaunchInput> inputs_;  // of the task being launched
-  std::vector<BlockRef> copies_;     // of the task being admitted
-  std::vector<Evictable> passed_;    // over, while room is made
+  std::vector<BufferId> outputs_;          // of the task being launched
+  std::vector<LaunchInput> inputs_;        // of the task being launched
+  std::vector<BlockRef> copies_;           // of the task being admitted
+  std::vector<Evictable> passed_;          // over, while room is made
   RunCounters counters_;
 };
 

@@ -92,7 +92,8 @@ void Dispatcher::run_devices() {
     counters_.peak_state_bytes = std::max(counters_.peak_state_bytes, state_bytes());
 }
 
-// Looks again only when evictions that make enough room are done, or something has become evictable.
+// Looks again only when evictions that make enough room are done, or something has become
+// evictable.
 bool Dispatcher::still_blocked(Device& device, TaskId id) {
   if (device.blocked != id) return false;
   const bool fits = device.used + device.blocked_need <= device.budget;

@@ -9,6 +9,8 @@ namespace tessera::scheduler {
 namespace {
 enum Kind : std::uint32_t { kBegin, kAnnounce, kPull, kBlock, kEnd };
 
+constexpr std::size_t kMostText = std::size_t{64} << 10;
+
 // Texts have a number of their own among those of their sender: several may be on their way.
 std::uint64_t text_key(comm::Rank from, std::uint64_t number) {
   return static_cast<std::uint64_t>(from.number) << 40 | number;
@@ -32,86 +34,90 @@ std::shared_ptr<Exchange> Exchange::of(comm::World& world) {
 
 Exchange::Exchange(comm::World& world) : world_(world), messenger_(*world.messenger()) {}
 
-std::uint64_t Exchange::enter() {
-  turn_.lock();
-  const std::lock_guard lock(mutex_);
-  heard_ = false;
-  return ++step_;
+Exchange::Step::Step(Exchange& exchange) : exchange_(exchange), turn_(exchange.turn_) {
+  const std::lock_guard lock(exchange_.mutex_);
+  exchange_.heard_ = false;
+  number_ = ++exchange_.step_;
 }
 
-void Exchange::listen(ExchangeClient& client) {
-  const std::lock_guard lock(mutex_);
-  client_ = &client;
-  heard_ = true;
-  std::vector<Message> later;
-  for (Message& message : early_) {
-    if (message.envelope.step > step_) {
-      later.push_back(std::move(message));
+Exchange::Step::~Step() {
+  hush();
+  try {
+    end("it gave up");
+  } catch (...) {
+    // The others hear of it when this rank goes.
+  }
+}
+
+void Exchange::Step::listen(ExchangeClient& client, std::uint64_t fingerprint,
+                            const std::string& what) {
+  exchange_.post_all({kBegin, 0, number_, fingerprint, 2 * number_}, what);
+  const std::lock_guard lock(exchange_.mutex_);
+  exchange_.client_ = &client;
+  exchange_.heard_ = true;
+  std::vector<Message> early;
+  early.swap(exchange_.early_);
+  for (Message& message : early) {
+    if (message.envelope.step > number_) {
+      exchange_.early_.push_back(std::move(message));
     } else {
-      tell(message);
+      exchange_.tell(message);
     }
   }
-  early_ = std::move(later);
-  for (const auto& [rank, why] : lost_) client.peer_lost(rank, why);
+  for (const auto& [rank, why] : exchange_.lost_) client.peer_lost(rank, why);
 }
 
-std::uint64_t Exchange::step() {
+void Exchange::Step::hush() {
+  const std::lock_guard lock(exchange_.mutex_);
+  exchange_.client_ = nullptr;
+  exchange_.heard_ = true;
+}
+
+void Exchange::Step::announce(comm::Rank to, BlockKey key) {
+  exchange_.messenger_.send(to,
+                            {kAnnounce, 0, number_, static_cast<std::uint64_t>(key.slot),
+                             static_cast<std::uint64_t>(key.block)},
+                            nullptr, 0, {});
+}
+
+void Exchange::Step::pull(comm::Rank to, BlockKey key, std::uint32_t request) {
+  exchange_.messenger_.send(to,
+                            {kPull, request, number_, static_cast<std::uint64_t>(key.slot),
+                             static_cast<std::uint64_t>(key.block)},
+                            nullptr, 0, {});
+}
+
+void Exchange::Step::send_block(comm::Rank to, std::uint32_t request, const std::byte* data,
+                                std::size_t bytes, comm::Messenger::Done done) {
+  exchange_.messenger_.send(to, {kBlock, request, number_, 0, 0}, data, bytes, std::move(done));
+}
+
+void Exchange::Step::end() { tell_end(false, {}); }
+
+void Exchange::Step::end(const std::string& failure) { tell_end(true, failure); }
+
+void Exchange::Step::tell_end(bool failed, const std::string& text) {
+  if (std::exchange(ended_, true)) return;
+  exchange_.post_all({kEnd, failed ? 1u : 0u, number_, 0, 2 * number_ + 1}, text);
+}
+
+std::uint64_t Exchange::steps() {
   const std::lock_guard lock(mutex_);
   return step_;
 }
 
-void Exchange::leave() {
-  {
-    const std::lock_guard lock(mutex_);
-    client_ = nullptr;
-    heard_ = true;
-  }
-  turn_.unlock();
-}
-
-void Exchange::post(comm::Rank to, const comm::Envelope& envelope, const std::string& text) {
-  if (text.empty()) return messenger_.send(to, envelope, nullptr, 0, {});
-  auto kept = std::make_shared<std::string>(text);
+void Exchange::post_all(const comm::Envelope& envelope, const std::string& text) {
+  const auto kept = std::make_shared<const std::string>(text.substr(0, kMostText));
   const auto* bytes = reinterpret_cast<const std::byte*>(kept->data());
-  messenger_.send(to, envelope, bytes, kept->size(), [kept](const std::exception_ptr&) {});
-}
-
-void Exchange::begin(std::uint64_t step, std::uint64_t fingerprint, const std::string& what) {
   for (std::int32_t rank = 0; rank < world_.ranks(); ++rank) {
-    if (rank != world_.rank().number)
-      post(comm::Rank{rank}, {kBegin, 0, step, fingerprint, 2 * step}, what);
-  }
-}
-
-void Exchange::announce(std::uint64_t step, comm::Rank to, BlockKey key) {
-  messenger_.send(to,
-                  {kAnnounce, 0, step, static_cast<std::uint64_t>(key.slot),
-                   static_cast<std::uint64_t>(key.block)},
-                  nullptr, 0, {});
-}
-
-void Exchange::pull(std::uint64_t step, comm::Rank to, BlockKey key, std::uint32_t request) {
-  messenger_.send(to,
-                  {kPull, request, step, static_cast<std::uint64_t>(key.slot),
-                   static_cast<std::uint64_t>(key.block)},
-                  nullptr, 0, {});
-}
-
-void Exchange::send_block(std::uint64_t step, comm::Rank to, std::uint32_t request,
-                          const std::byte* data, std::size_t bytes, comm::Messenger::Done done) {
-  messenger_.send(to, {kBlock, request, step, 0, 0}, data, bytes, std::move(done));
-}
-
-void Exchange::end(std::uint64_t step, const std::string& failure) {
-  for (std::int32_t rank = 0; rank < world_.ranks(); ++rank) {
-    if (rank != world_.rank().number)
-      post(comm::Rank{rank}, {kEnd, 0, step, 0, 2 * step + 1}, failure);
+    if (rank == world_.rank().number) continue;
+    messenger_.send(comm::Rank{rank}, envelope, bytes, kept->size(),
+                    [kept](const std::exception_ptr&) {});
   }
 }
 
 std::byte* Exchange::target(comm::Rank from, const comm::Envelope& envelope,
                             std::size_t bytes) noexcept {
-  constexpr std::size_t kMostText = std::size_t{1} << 20;
   const std::lock_guard lock(mutex_);
   if (is_text(envelope)) {
     if (bytes > kMostText) return nullptr;
@@ -152,7 +158,7 @@ void Exchange::tell(const Message& message) noexcept {
     case kPull:
       return client_->peer_pulls(message.from, key, e.flags);
     case kEnd:
-      return client_->peer_ends(message.from, message.text);
+      return client_->peer_ends(message.from, e.flags != 0 ? &message.text : nullptr);
     default:
       return;
   }

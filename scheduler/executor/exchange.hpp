@@ -36,35 +36,51 @@ class ExchangeClient {
                                   std::size_t bytes) noexcept = 0;
   virtual void block_arrived(comm::Rank peer, std::uint32_t request,
                              std::size_t bytes) noexcept = 0;
-  /// `failure` is empty where all went well.
-  virtual void peer_ends(comm::Rank peer, const std::string& failure) noexcept = 0;
+  /// `failure` says why it failed; null where all went well.
+  virtual void peer_ends(comm::Rank peer, const std::string* failure) noexcept = 0;
   virtual void peer_lost(comm::Rank peer, const std::string& why) noexcept = 0;
 };
 
 /// One for each world of several ranks. Thread safe.
 class Exchange final : public comm::Receiver {
  public:
+  /// This rank's part in a step, from its beginning to its end, which the others are told of
+  /// whatever happens here. While it lives, other threads wait for theirs.
+  class Step {
+   public:
+    explicit Step(Exchange& exchange);
+    ~Step();
+    Step(const Step&) = delete;
+    Step& operator=(const Step&) = delete;
+    Exchange& exchange() const noexcept { return exchange_; }
+    std::uint64_t number() const noexcept { return number_; }
+
+    /// Tells all what is computed here, and hears from now on what they tell: what has come already
+    /// at once, on this thread. Until hush().
+    void listen(ExchangeClient& client, std::uint64_t fingerprint, const std::string& what);
+    void hush();
+    void announce(comm::Rank to, BlockKey key);
+    void pull(comm::Rank to, BlockKey key, std::uint32_t request);
+    void send_block(comm::Rank to, std::uint32_t request, const std::byte* data, std::size_t bytes,
+                    comm::Messenger::Done done);
+    /// Nothing more is sent, and all went well, or why it did not. Only the first end counts.
+    void end();
+    void end(const std::string& failure);
+
+   private:
+    void tell_end(bool failed, const std::string& text);
+    Exchange& exchange_;
+    const std::unique_lock<std::mutex> turn_;
+    std::uint64_t number_ = 0;
+    bool ended_ = false;
+  };
+
   /// The world's; made and started at the first call. Null for a world of one rank.
   static std::shared_ptr<Exchange> of(comm::World& world);
   explicit Exchange(comm::World& world);
-
   comm::World& world() noexcept { return world_; }
-  /// Number of the last step.
-  std::uint64_t step();
-  /// Begins the next step and gives its number; waits while another thread has one. leave() ends
-  /// it.
-  std::uint64_t enter();
-  /// What has arrived for the step is told at once, on this thread.
-  void listen(ExchangeClient& client);
-  /// Nothing is told after it. By the thread that entered.
-  void leave();
-
-  void begin(std::uint64_t step, std::uint64_t fingerprint, const std::string& what);
-  void announce(std::uint64_t step, comm::Rank to, BlockKey key);
-  void pull(std::uint64_t step, comm::Rank to, BlockKey key, std::uint32_t request);
-  void send_block(std::uint64_t step, comm::Rank to, std::uint32_t request, const std::byte* data,
-                  std::size_t bytes, comm::Messenger::Done done);
-  void end(std::uint64_t step, const std::string& failure);
+  /// How many steps this rank has begun.
+  std::uint64_t steps();
 
   std::byte* target(comm::Rank from, const comm::Envelope& envelope,
                     std::size_t bytes) noexcept override;
@@ -79,7 +95,7 @@ class Exchange final : public comm::Receiver {
     std::string text;
   };
   void tell(const Message& message) noexcept;
-  void post(comm::Rank to, const comm::Envelope& envelope, const std::string& text);
+  void post_all(const comm::Envelope& envelope, const std::string& text);
 
   comm::World& world_;
   comm::Messenger& messenger_;

@@ -1,7 +1,6 @@
 #include "scheduler/executor/host_driver.hpp"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "core/text.hpp"
@@ -17,8 +16,8 @@ std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // Tasks admitted at once: three for each worker, so that copies of the next ones arrive while the
 // first run and a disk stream that is done finds another one waiting, or some for a device with a
-// stream, which is to have work while what has ended is reported; more where tasks are so small that
-// reporting them one by one would cost more than they do.
+// stream, which is to have work while what has ended is reported; more where tasks are so small
+// that reporting them one by one would cost more than they do.
 std::uint32_t slots_for(const Plan& plan, const device::HostDevices& devices) {
   constexpr std::size_t kSmallBytes = std::size_t{1} << 20;
   constexpr std::size_t kMost = 128;
@@ -41,10 +40,11 @@ std::uint32_t slots_for(const Plan& plan, const device::HostDevices& devices) {
 }
 
 Share share_of(const TaskOrder& order, const HostRunOptions& options) {
-  if (options.exchange == nullptr) return Share(order, {}, {});
-  comm::World& world = options.exchange->world();
+  if (options.step == nullptr) return Share(order, {}, {});
+  comm::World& world = options.step->exchange().world();
   Share share(order, {world.ranks()}, world.rank());
-  for (const ResidentInput& input : options.residents) share.set_owners(input.slot, input.array->owners());
+  for (const ResidentInput& input : options.residents)
+    share.set_owners(input.slot, input.array->owners());
   return share;
 }
 
@@ -55,7 +55,8 @@ DispatcherOptions with_share(DispatcherOptions options, const Share& share) {
 
 BlockOwners owners_of(const Share& share, SlotIndex slot, std::int64_t count) {
   std::vector<std::int32_t> owners;
-  for (std::int64_t block = 0; block < count; ++block) owners.push_back(share.owner(slot, block).number);
+  for (std::int64_t block = 0; block < count; ++block)
+    owners.push_back(share.owner(slot, block).number);
   return std::make_shared<const std::vector<std::int32_t>>(std::move(owners));
 }
 
@@ -89,29 +90,14 @@ bool UserCode::runs_on(const device::HostDevices& devices) noexcept {
   return false;
 }
 
-bool UserCode::runs() noexcept { return innermost != nullptr; }
-
-bool inside_any_run() noexcept { return UserCode::runs(); }
+bool inside_any_run() noexcept { return innermost != nullptr; }
 
 bool inside_run_on(const device::HostDevices& devices) noexcept {
   return UserCode::runs_on(devices);
 }
 
-void abandon_step(Exchange& exchange, const std::string& why) {
-  exchange.end(exchange.enter(), why);
-  exchange.leave();
-}
-
 HostRunResult run_on_host(const TaskOrder& order, const HostRunOptions& options) {
-  std::optional<HostRun> run;
-  try {
-    run.emplace(order, options);
-  } catch (const std::exception& e) {
-    // What does not fit here may fit on other ranks, which must not wait for this one.
-    if (options.exchange != nullptr) abandon_step(*options.exchange, e.what());
-    throw;
-  }
-  return run->run();
+  return HostRun(order, options).run();
 }
 
 void WorkItem::run(device::Queue* queue) { owner->perform(*this, thread, queue); }
@@ -130,16 +116,20 @@ HostRun::HostRun(const TaskOrder& order, const HostRunOptions& options)
       devices_(*options.devices),
       clock_(*options.clock),
       share_(share_of(order, options)),
-      exchange_(options.exchange),
-      dispatcher_(order, with_share(dispatcher_options(*options.devices, order.plan(), options), share_), *this),
+      step_(options.step),
+      dispatcher_(order,
+                  with_share(dispatcher_options(*options.devices, order.plan(), options), share_),
+                  *this),
       stream_load_(devices_.disk_streams().size()),
       queue_(order.plan().nodes.size(), devices_.workers(), options.shuffle_seed) {
   for (const PlanNode& node : plan_->nodes) {
     NodeKernel prepared;
     if (node.task_count > 0) {
       if (node.spec) prepared.kernel = options_.registry->prepare(*node.spec);
-      prepared.on_workers = devices_.cuda() == nullptr || !prepared.kernel || prepared.kernel->occupies_thread();
-      for (const PlanInput& input : node.inputs) prepared.inputs.push_back(&plan_->slots[at(input.slot)].size);
+      prepared.on_workers =
+          devices_.cuda() == nullptr || !prepared.kernel || prepared.kernel->occupies_thread();
+      for (const PlanInput& input : node.inputs)
+        prepared.inputs.push_back(&plan_->slots[at(input.slot)].size);
       for (SlotIndex slot : node.outputs) prepared.outputs.push_back(&plan_->slots[at(slot)].size);
     }
     kernels_.push_back(std::move(prepared));
@@ -151,7 +141,7 @@ HostRunResult HostRun::run() {
   if (options_.trace != nullptr) name_trace_rows();
   take_residents();
   {
-    const InStep step(*this);
+    const Listening listening(*this);
     std::unique_lock lock(mutex_);
     last_progress_ = clock_.now();
     if (!reporting_) report(lock);
@@ -248,7 +238,9 @@ HostRunResult HostRun::hand_over() {
     if (!slot.retained || arrays[s] != nullptr) continue;
     auto array =
         std::make_shared<ResidentArray>(options_.devices, slot.size, plan_->nodes[at(slot.node)]);
-    if (!share_.alone()) array->set_owners(owners_of(share_, static_cast<SlotIndex>(s), array->block_count()), share_.self());
+    if (!share_.alone())
+      array->set_owners(owners_of(share_, static_cast<SlotIndex>(s), array->block_count()),
+                        share_.self());
     arrays[s] = array.get();
     result.arrays.push_back({static_cast<SlotIndex>(s), std::move(array)});
   }
@@ -270,9 +262,9 @@ void HostRun::perform(WorkItem& item, int thread, device::Queue* queue) {
     return;
   }
   const Clock::time_point begin = options_.trace != nullptr ? clock_.now() : Clock::time_point{};
-  if (item.is_move) {
+  if (item.kind == WorkItem::Kind::kCopy) {
     run_move(item, queue);
-  } else if (item.link == WorkItem::Link::kSend) {
+  } else if (item.kind == WorkItem::Kind::kSend) {
     send_from_disk(item);
   } else {
     run_task(item, queue);
@@ -365,24 +357,25 @@ device::MemoryPool& HostRun::pool(Place place) {
 }
 
 void HostRun::settle(WorkItem& item, const std::exception_ptr& failure) noexcept {
-  if (item.link == WorkItem::Link::kSend) item.copy = {};
+  if (item.kind == WorkItem::Kind::kSend) item.copy = {};
   // A block that could not be moved stays what it was, under its new number: it may belong to an
   // earlier run. Copies between devices leave the first one alone.
   const MoveLaunch& move = item.move;
-  if (item.is_move && !(move.from.tier == Tier::kDevice && move.to.tier == Tier::kDevice))
+  const bool copy = item.kind == WorkItem::Kind::kCopy;
+  if (copy && !(move.from.tier == Tier::kDevice && move.to.tier == Tier::kDevice))
     *item.to = std::move(*item.from);
   if (!failure) return;
   failed_.store(true, std::memory_order_relaxed);
   try {
-    if (item.link != WorkItem::Link::kNone) {
+    if (item.kind == WorkItem::Kind::kFetch || item.kind == WorkItem::Kind::kSend) {
       const NodeIndex node = plan_->slots[at(item.key.slot)].node;
       const std::string here = address_name(item.place);
-      const bool in = item.link == WorkItem::Link::kFetch;
+      const bool in = item.kind == WorkItem::Kind::kFetch;
       const std::string there = peer_name(item.peer);
       item.failure = with_frame(
           failure, plan_->nodes[at(node)].label,
           move_frame(*plan_, node, item.key.block, in ? there : here, in ? here : there));
-    } else if (item.is_move) {
+    } else if (copy) {
       const NodeIndex node = plan_->slots[at(move.key.slot)].node;
       item.failure = with_frame(
           failure, plan_->nodes[at(node)].label,
@@ -413,7 +406,7 @@ void HostRun::trace_item(const WorkItem& item, int thread, Clock::time_point beg
   span.thread = thread;
   span.begin = begin;
   span.end = clock_.now();
-  if (item.is_move) {
+  if (item.kind == WorkItem::Kind::kCopy) {
     const MoveLaunch& move = item.move;
     const NodeIndex node = plan_->slots[at(move.key.slot)].node;
     const bool between = move.from.tier == Tier::kDevice && move.to.tier == Tier::kDevice;

@@ -42,8 +42,8 @@ struct HostRunOptions {
   const kernels::Registry* registry = nullptr;  ///< makes the kernels; must be set
   std::vector<ResidentInput> residents;         ///< one for each slot of the plan's resident nodes
   std::uint32_t window = 4096;                  ///< tasks looked ahead of the first unfinished one
-  std::uint32_t slots = 0;  ///< tasks admitted at once on a device, 0: chosen by their size
-  Exchange* exchange = nullptr;  ///< with the other ranks; null: this one is alone
+  std::uint32_t slots = 0;         ///< tasks admitted at once on a device, 0: chosen by their size
+  Exchange::Step* step = nullptr;  ///< of all ranks that this run is; null: this one is alone
   std::stop_token stop;
   const core::Clock* clock = &core::machine_clock();
   comm::Transport* transport = &comm::local_transport();  ///< of blocks between memories
@@ -76,9 +76,6 @@ DispatcherOptions dispatcher_options(const device::HostDevices& devices, const P
 /// made; IoError when a block cannot be spilled or read back; CommError when one cannot be copied
 /// to where it is needed; Cancelled after a stop request.
 HostRunResult run_on_host(const TaskOrder& order, const HostRunOptions& options);
-
-/// Tells the other ranks that this one cannot do the next step, and why.
-void abandon_step(Exchange& exchange, const std::string& why);
 
 /// Whether this thread is inside a task or a progress callback of a run on these devices, which
 /// another run would wait for.

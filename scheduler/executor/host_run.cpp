@@ -46,8 +46,9 @@ void HostRun::work(std::unique_lock<std::mutex>& lock, int thread) {
       return;
     } else {
       wait(lock);
-      // While all there is to do is waiting for other ranks, nobody else would see that a stop was asked for.
-      if (exchange_ != nullptr && !reporting_ && !end_told_ && stopped()) report(lock);
+      // While all there is to do is waiting for other ranks, nobody else would see that a stop was
+      // asked for.
+      if (step_ != nullptr && !reporting_ && !end_told_ && stopped()) report(lock);
     }
     if (thread == 0 && options_.progress) report_progress(lock);
   }
@@ -80,7 +81,7 @@ void HostRun::run_batch(std::unique_lock<std::mutex>& lock, const std::vector<Wo
 
 void HostRun::wait(std::unique_lock<std::mutex>& lock) {
   caller_waits_ = true;
-  if (options_.progress || exchange_ != nullptr) {
+  if (options_.progress || step_ != nullptr) {
     // In the machine's time: a clock that stands still must not keep this thread from work.
     caller_.wait_for(lock, kProgressEvery);
   } else {
@@ -178,9 +179,10 @@ void HostRun::report(std::unique_lock<std::mutex>& lock) {
 void HostRun::report_batch() noexcept {
   outstanding_ -= batch_.size();
   for (const WorkItem* item : batch_) {
-    sending_ -= item->link == WorkItem::Link::kSend ? 1 : 0;
-    const bool from_disk = item->link == WorkItem::Link::kSend && item->place.tier == Tier::kDisk;
-    if (from_disk || (item->is_move && touches_disk(item->move)))
+    const bool sent = item->kind == WorkItem::Kind::kSend;
+    const bool copied = item->kind == WorkItem::Kind::kCopy;
+    sending_ -= sent ? 1 : 0;
+    if ((sent && item->place.tier == Tier::kDisk) || (copied && touches_disk(item->move)))
       --stream_load_[static_cast<std::size_t>(item->thread - devices_.workers())];
   }
   try {
@@ -188,7 +190,7 @@ void HostRun::report_batch() noexcept {
     if (!std::exchange(started_, true)) dispatcher_.start();
     for (const WorkItem* item : batch_) {
       if (broken_) break;
-      if (item->is_move) {
+      if (item->kind == WorkItem::Kind::kCopy) {
         dispatcher_.move_done(item->id);
       } else {
         dispatcher_.task_done(item->id);
@@ -202,8 +204,7 @@ void HostRun::report_batch() noexcept {
         dispatcher_.pulled(event.key, event.peer, event.request);
       }
     }
-    if (dispatcher_.starved())
-      throw OutOfMemory(dispatcher_.stuck_reason(), 0, 0, 0);
+    if (dispatcher_.starved()) throw OutOfMemory(dispatcher_.stuck_reason(), 0, 0, 0);
   } catch (...) {
     broken_ = true;
     broken_error_ = std::current_exception();
@@ -278,8 +279,7 @@ StoredBlock& HostRun::stored(BufferId buffer) {
 void HostRun::start_task(const TaskLaunch& launch) {
   const PlanNode& node = plan_->nodes[static_cast<std::size_t>(launch.node)];
   WorkItem& item = new_item();
-  item.is_move = false;
-  item.link = WorkItem::Link::kNone;
+  item.kind = WorkItem::Kind::kTask;
   item.wide = node.wide;
   item.stream = nullptr;
   if (!kernels_[static_cast<std::size_t>(launch.node)].on_workers)
@@ -312,8 +312,7 @@ void HostRun::start_task(const TaskLaunch& launch) {
 
 void HostRun::start_move(const MoveLaunch& move) {
   WorkItem& item = new_item();
-  item.is_move = true;
-  item.link = WorkItem::Link::kNone;
+  item.kind = WorkItem::Kind::kCopy;
   item.wide = false;
   item.id = move.id;
   item.move = move;

@@ -32,8 +32,6 @@ class UserCode {
   /// Whether this thread is inside such code. A task may run another session, whose tasks then run
   /// on the same thread: all levels count.
   static bool runs_on(const device::HostDevices& devices) noexcept;
-  /// The same for a run on any devices.
-  static bool runs() noexcept;
 
  private:
   const device::HostDevices* devices_;
@@ -112,27 +110,32 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
     BlockKey key;
     std::uint32_t request;
   };
-  void peer_begins(comm::Rank peer, std::uint64_t fingerprint, const std::string& what) noexcept override;
+  void peer_begins(comm::Rank peer, std::uint64_t fingerprint,
+                   const std::string& what) noexcept override;
   void peer_announces(comm::Rank peer, BlockKey key) noexcept override;
   void peer_pulls(comm::Rank peer, BlockKey key, std::uint32_t request) noexcept override;
-  std::byte* block_target(comm::Rank peer, std::uint32_t request, std::size_t bytes) noexcept override;
+  std::byte* block_target(comm::Rank peer, std::uint32_t request,
+                          std::size_t bytes) noexcept override;
   void block_arrived(comm::Rank peer, std::uint32_t request, std::size_t bytes) noexcept override;
-  void peer_ends(comm::Rank peer, const std::string& failure) noexcept override;
+  void peer_ends(comm::Rank peer, const std::string* failure) noexcept override;
   void peer_lost(comm::Rank peer, const std::string& why) noexcept override;
-  /// While it lives, this rank takes part in a step of all ranks.
-  class InStep {
+  /// While it lives, the run hears what other ranks tell.
+  class Listening {
    public:
-    explicit InStep(HostRun& run);
-    ~InStep();
-    InStep(const InStep&) = delete;
-    InStep& operator=(const InStep&) = delete;
+    explicit Listening(HostRun& run);
+    ~Listening();
+    Listening(const Listening&) = delete;
+    Listening& operator=(const Listening&) = delete;
 
    private:
-    Exchange* const exchange_;
+    Exchange::Step* const step_;
   };
-  void join_step();
+  WorkItem& new_link(WorkItem::Kind kind, TaskId id, BlockKey key, comm::Rank peer, Place place,
+                     std::size_t bytes);
+  void not_begun(WorkItem& item) noexcept;
   void hear(const PeerEvent& event) noexcept;
   void peer_fails(comm::Rank peer, const std::exception_ptr& error) noexcept;
+  void fail_run(const std::exception_ptr& error, const std::vector<WorkItem*>& given_up) noexcept;
   bool tell_end(std::unique_lock<std::mutex>& lock);
   bool peers_are_done() const noexcept;
   void send_from_disk(WorkItem& item);
@@ -150,7 +153,7 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   device::HostDevices& devices_;
   const Clock& clock_;
   Share share_;
-  Exchange* const exchange_;  // null: this rank is alone
+  Exchange::Step* const step_;  // null: this rank is alone
   std::vector<NodeKernel> kernels_;
 
   Dispatcher dispatcher_;
@@ -166,9 +169,8 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   std::vector<std::uint32_t> stream_load_;  // items given to each disk stream and not reported
   bool started_ = false;
   std::vector<PeerEvent> events_;  // being reported
-  std::uint64_t step_ = 0;
   std::uint64_t fingerprint_ = 0;  // of the plan
-  std::size_t sending_ = 0;  // blocks on their way to other ranks
+  std::size_t sending_ = 0;        // blocks on their way to other ranks
   bool end_told_ = false;
   bool broken_ = false;  // the dispatcher has thrown and is not to be called again
   std::exception_ptr broken_error_;

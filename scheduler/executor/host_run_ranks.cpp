@@ -14,52 +14,55 @@
 
 namespace tessera::scheduler {
 
-HostRun::InStep::InStep(HostRun& run) : exchange_(run.exchange_) {
-  if (exchange_ == nullptr) return;
-  run.step_ = exchange_->enter();
-  try {
-    run.join_step();
-  } catch (...) {
-    exchange_->leave();
-    throw;
-  }
+HostRun::Listening::Listening(HostRun& run) : step_(run.step_) {
+  if (step_ == nullptr) return;
+  run.peer_ended_.assign(static_cast<std::size_t>(run.share_.ranks()), false);
+  run.peer_ended_[static_cast<std::size_t>(run.share_.self().number)] = true;
+  run.peer_failed_.assign(static_cast<std::size_t>(run.share_.ranks()), false);
+  run.fingerprint_ = fingerprint(*run.plan_);
+  step_->listen(run, run.fingerprint_, summary(*run.plan_));
 }
 
-HostRun::InStep::~InStep() {
-  if (exchange_ != nullptr) exchange_->leave();
-}
-
-void HostRun::join_step() {
-  peer_ended_.assign(static_cast<std::size_t>(share_.ranks()), false);
-  peer_ended_[static_cast<std::size_t>(share_.self().number)] = true;
-  peer_failed_.assign(static_cast<std::size_t>(share_.ranks()), false);
-  fingerprint_ = fingerprint(*plan_);
-  exchange_->begin(step_, fingerprint_, summary(*plan_));
-  exchange_->listen(*this);
+HostRun::Listening::~Listening() {
+  if (step_ != nullptr) step_->hush();
 }
 
 std::string HostRun::peer_name(comm::Rank peer) const {
-  return core::text("rank ", peer.number, " on ", exchange_->world().host(peer));
+  return core::text("rank ", peer.number, " on ", step_->exchange().world().host(peer));
 }
 
 // What the dispatcher starts
 // -------------------------------------------------------------------------------------------------
 
-void HostRun::announce(BlockKey key, comm::Rank reader) { exchange_->announce(step_, reader, key); }
+void HostRun::announce(BlockKey key, comm::Rank reader) { step_->announce(reader, key); }
 
-void HostRun::start_fetch(const FetchLaunch& fetch) {
+WorkItem& HostRun::new_link(WorkItem::Kind kind, TaskId id, BlockKey key, comm::Rank peer,
+                            Place place, std::size_t bytes) {
   WorkItem& item = new_item();
-  item.is_move = false;
-  item.link = WorkItem::Link::kFetch;
+  item.kind = kind;
   item.wide = false;
   item.stream = nullptr;
-  item.id = fetch.id;
-  item.key = fetch.key;
+  item.id = id;
+  item.key = key;
+  item.peer = peer;
+  item.place = place;
+  item.bytes = bytes;
+  return item;
+}
+
+// The item that could not even begin, for the error that is being handled, is reported like any
+// other.
+void HostRun::not_begun(WorkItem& item) noexcept {
+  settle(item, std::current_exception());
+  not_queued_.push_back(&item);
+}
+
+void HostRun::start_fetch(const FetchLaunch& fetch) {
+  WorkItem& item = new_link(WorkItem::Kind::kFetch, fetch.id, fetch.key, fetch.from,
+                            {Tier::kDevice, fetch.device}, fetch.bytes);
   item.to = &stored(fetch.buffer);
-  item.peer = fetch.from;
-  item.bytes = fetch.bytes;
-  item.place = {Tier::kDevice, fetch.device};
   ++outstanding_;
+  bool waited_for = false;
   try {
     item.to->memory = devices_.pool(fetch.device).allocate(fetch.bytes);
     {
@@ -67,37 +70,33 @@ void HostRun::start_fetch(const FetchLaunch& fetch) {
       if (peer_failed_[static_cast<std::size_t>(fetch.from.number)])
         throw CommError(core::text("[comm] ", peer_name(fetch.from), " sends nothing more"));
       fetches_.emplace(fetch.id, &item);
+      waited_for = true;
     }
-    exchange_->pull(step_, fetch.from, fetch.key, fetch.id);
+    step_->pull(fetch.from, fetch.key, fetch.id);
   } catch (...) {
     const std::lock_guard lock(fetch_mutex_);
-    fetches_.erase(fetch.id);
-    settle(item, std::current_exception());
-    not_queued_.push_back(&item);
+    // One that the peer's end has given up meanwhile is reported already.
+    if (!waited_for || fetches_.erase(fetch.id) > 0) not_begun(item);
   }
 }
 
 void HostRun::start_send(const SendLaunch& send) {
-  WorkItem& item = new_item();
-  item.is_move = false;
-  item.link = WorkItem::Link::kSend;
-  item.wide = false;
-  item.stream = nullptr;
-  item.id = send.id;
-  item.key = send.key;
+  WorkItem& item =
+      new_link(WorkItem::Kind::kSend, send.id, send.key, send.to, send.place, send.bytes);
   item.from = &stored(send.buffer);
-  item.peer = send.to;
-  item.bytes = send.bytes;
-  item.place = send.place;
   item.request = send.request;
   ++sending_;
   if (send.place.tier == Tier::kDisk) return started(item, to_disk_);
   ++outstanding_;
-  exchange_->send_block(step_, send.to, send.request, item.from->memory.data(), send.bytes,
-                        [this, &item](const std::exception_ptr& failure) {
-                          if (failure) settle(item, failure);
-                          finish(item);
-                        });
+  try {
+    step_->send_block(send.to, send.request, item.from->memory.data(), send.bytes,
+                      [this, &item](const std::exception_ptr& failure) {
+                        if (failure) settle(item, failure);
+                        finish(item);
+                      });
+  } catch (...) {
+    not_begun(item);
+  }
 }
 
 // On a thread of the disk, which has one block of this kind at a time.
@@ -105,10 +104,10 @@ void HostRun::send_from_disk(WorkItem& item) {
   item.copy = devices_.outgoing().allocate(item.bytes);
   item.from->disk.read(item.copy.data());
   std::promise<void> sent;
-  exchange_->send_block(step_, item.peer, item.request, item.copy.data(), item.bytes,
-                        [&sent](const std::exception_ptr& failure) {
-                          failure ? sent.set_exception(failure) : sent.set_value();
-                        });
+  step_->send_block(item.peer, item.request, item.copy.data(), item.bytes,
+                    [&sent](const std::exception_ptr& failure) {
+                      failure ? sent.set_exception(failure) : sent.set_value();
+                    });
   sent.get_future().get();
   item.copy = {};
 }
@@ -160,21 +159,24 @@ void HostRun::block_arrived(comm::Rank peer, std::uint32_t request, std::size_t 
 void HostRun::peer_begins(comm::Rank peer, std::uint64_t fingerprint,
                           const std::string& what) noexcept {
   if (fingerprint == fingerprint_) return;
-  peer_fails(peer,
-             std::make_exception_ptr(CommError(core::text(
-                 "[compute] all ranks compute the same, in the same order; got ", summary(*plan_),
-                 " on rank ", share_.self().number, " and ", what, " on ", peer_name(peer),
-                 " as step ", step_, "; try the same calls on all ranks, from one thread"))));
+  // What comes from that rank may be on its way here: its end, which the same will bring about
+  // there, says when nothing is.
+  fail_run(
+      std::make_exception_ptr(CommError(core::text(
+          "[compute] all ranks compute the same, in the same order; got ", summary(*plan_),
+          " on rank ", share_.self().number, " and ", what, " on ", peer_name(peer), " as step ",
+          step_->number(), "; try the same calls on all ranks, from one thread"))),
+      {});
 }
 
-void HostRun::peer_ends(comm::Rank peer, const std::string& failure) noexcept {
+void HostRun::peer_ends(comm::Rank peer, const std::string* failure) noexcept {
   {
     const std::lock_guard lock(mutex_);
     peer_ended_[static_cast<std::size_t>(peer.number)] = true;
   }
-  if (!failure.empty()) {
+  if (failure != nullptr) {
     return peer_fails(peer, std::make_exception_ptr(CommError(core::text(
-                                "[compute] ", peer_name(peer), " could not go on: ", failure))));
+                                "[compute] ", peer_name(peer), " could not go on: ", *failure))));
   }
   std::unique_lock lock(mutex_);
   if (!reporting_) report(lock);
@@ -210,6 +212,11 @@ void HostRun::peer_fails(comm::Rank peer, const std::exception_ptr& error) noexc
       }
     }
   }
+  fail_run(error, given_up);
+}
+
+void HostRun::fail_run(const std::exception_ptr& error,
+                       const std::vector<WorkItem*>& given_up) noexcept {
   std::unique_lock lock(mutex_);
   fail(error);
   for (WorkItem* item : given_up) collect(*item);
@@ -223,29 +230,27 @@ void HostRun::peer_fails(comm::Rank peer, const std::exception_ptr& error) noexc
 // Once nothing more is sent from here, and there is nothing left to do or no going on. Whether it
 // has told, during which others may have finished work.
 bool HostRun::tell_end(std::unique_lock<std::mutex>& lock) {
-  if (exchange_ == nullptr || end_told_ || sending_ > 0) return false;
+  if (step_ == nullptr || end_told_ || sending_ > 0) return false;
   if (!stopped() && (broken_ || !dispatcher_.finished())) return false;
   end_told_ = true;
-  std::string failure;
-  if (stopped()) {
-    failure = "a stop was requested";
-    try {
-      if (error_) std::rethrow_exception(error_);
-    } catch (const std::exception& e) {
-      failure = e.what();
-    } catch (...) {
-      failure = "an unknown error";
-    }
+  const bool failed = stopped();
+  std::string failure = "a stop was requested";
+  try {
+    if (failed && error_) std::rethrow_exception(error_);
+  } catch (const std::exception& e) {
+    failure = e.what();
+  } catch (...) {
+    failure = "an unknown error";
   }
   lock.unlock();
-  exchange_->end(step_, failure);
+  failed ? step_->end(failure) : step_->end();
   lock.lock();
   return true;
 }
 
 bool HostRun::peers_are_done() const noexcept {
-  return exchange_ == nullptr || (end_told_ && std::all_of(peer_ended_.begin(), peer_ended_.end(),
-                                                           [](bool e) { return e; }));
+  return step_ == nullptr || (end_told_ && std::all_of(peer_ended_.begin(), peer_ended_.end(),
+                                                       [](bool ended) { return ended; }));
 }
 
 }  // namespace tessera::scheduler

@@ -21,9 +21,9 @@ ReadyQueue::ReadyQueue(std::size_t nodes, int workers, std::uint64_t shuffle_see
       node_ns_(nodes, kLongNs) {}
 
 void ReadyQueue::push(WorkItem* item) {
-  std::deque<WorkItem*>& queue = item->is_move ? copies_ : tasks_;
+  std::deque<WorkItem*>& queue = item->kind == WorkItem::Kind::kCopy ? copies_ : tasks_;
   queue.push_back(item);
-  if (!item->is_move) {
+  if (item->kind != WorkItem::Kind::kCopy) {
     item->expected_ns = node_ns_[static_cast<std::size_t>(item->node)];
     queued_ns_ += static_cast<double>(item->expected_ns);
   }
@@ -62,7 +62,7 @@ void ReadyQueue::take(std::vector<WorkItem*>& batch) {
 }
 
 void ReadyQueue::ran(const std::vector<WorkItem*>& batch, std::size_t count, double nanoseconds) {
-  if (batch.front()->is_move) return;
+  if (batch.front()->kind == WorkItem::Kind::kCopy) return;
   running_ -= batch.size();
   exclusive_ = false;
   const auto each = static_cast<float>(nanoseconds / static_cast<double>(count));
@@ -87,7 +87,7 @@ std::size_t ReadyQueue::worth(bool some_thread_is_near) const noexcept {
 }
 
 bool ReadyQueue::is_long(const std::vector<WorkItem*>& batch) noexcept {
-  return batch.front()->is_move || batch.front()->expected_ns >= kLongNs;
+  return batch.front()->kind == WorkItem::Kind::kCopy || batch.front()->expected_ns >= kLongNs;
 }
 
 }  // namespace tessera::scheduler

@@ -21,12 +21,11 @@ struct WorkItem final : device::Work {
   void done(const device::Event& event) noexcept override;
 
   HostRun* owner = nullptr;
-  std::uint32_t id = 0;  ///< the dispatcher's, of the task or of the copy
-  int thread = 0;        ///< for the trace: where a stream runs it
-  device::Stream* stream = nullptr;      ///< that does it; null: workers do
-  core::Clock::time_point begin;         ///< on a stream, for the trace
-  bool is_move = false;
-  enum class Link : std::uint8_t { kNone, kFetch, kSend } link = Link::kNone;  ///< to or from another rank
+  std::uint32_t id = 0;              ///< the dispatcher's, of the copy or of the task
+  int thread = 0;                    ///< for the trace: where a stream runs it
+  device::Stream* stream = nullptr;  ///< that does it; null: workers do
+  core::Clock::time_point begin;     ///< on a stream, for the trace
+  enum class Kind : std::uint8_t { kTask, kCopy, kFetch, kSend } kind = Kind::kTask;
   bool wide = false;
   float expected_ns = 0.0F;  ///< the queue's
   std::exception_ptr failure;
@@ -47,7 +46,7 @@ struct WorkItem final : device::Work {
   StoredBlock* from = nullptr;
   StoredBlock* to = nullptr;
 
-  // A block that comes from another rank or goes to one: `to` or `from` is where it lies here.
+  // A block that is fetched from another rank or sent to one: `to` or `from` is where it lies here.
   comm::Rank peer;
   BlockKey key;
   std::size_t bytes = 0;

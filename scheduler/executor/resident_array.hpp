@@ -36,12 +36,14 @@ class ResidentArray {
   std::int64_t block_count() const noexcept { return static_cast<std::int64_t>(blocks_.size()); }
   /// Where the block lies.
   Place place(std::int64_t block) const;
-  /// The block's dense bytes in its device's memory, valid until the next run; null while they are on disk.
+  /// The block's dense bytes in its device's memory, valid until the next run; null while they are
+  /// on disk.
   const std::byte* data(std::int64_t block) const noexcept;
   /// Copies the block's bytes to `out`, from wherever they are.
   /// \throws IoError when they cannot be read back from disk as they were written.
   void copy_to(std::int64_t block, std::byte* out) const;
-  /// With several ranks: whose each block is. Others' blocks are not here, and what asks for one is refused.
+  /// With several ranks: whose each block is. Others' blocks are not here, and what asks for one is
+  /// refused.
   void set_owners(BlockOwners owners, comm::Rank self) noexcept;
   /// Null with one rank.
   const BlockOwners& owners() const noexcept { return owners_; }

@@ -29,9 +29,9 @@ class Placement {
  public:
   /// `order` must outlive it. \throws InvalidArgument without a rank.
   Placement(const TaskOrder& order, Topology topology);
-  /// The owner of a wanted task. Of a node with at least as many lanes as ranks, two ranks own numbers
-  /// of them that differ by one at most. Of one with fewer, the ranks of a lane own shares of its
-  /// tasks that differ by one at most, where all of the node is wanted.
+  /// The owner of a wanted task. Of a node with at least as many lanes as ranks, two ranks own
+  /// numbers of them that differ by one at most. Of one with fewer, the ranks of a lane own shares
+  /// of its tasks that differ by one at most, where all of the node is wanted.
   comm::Rank owner(NodeIndex node, const std::int64_t* coords) const noexcept {
     return ranks_ == 1 ? comm::Rank{0} : dealt(node, coords);
   }

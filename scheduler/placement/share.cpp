@@ -33,8 +33,8 @@ bool Share::runs(NodeIndex node, const std::int64_t* coords) const noexcept {
   return plan_->nodes[at(node)].everywhere || placement_.owner(node, coords) == self_;
 }
 
-// A rank's lanes of a node lie together; of a node with fewer lanes than ranks it has a part of one.
-// Placement says the same from the other side.
+// A rank's lanes of a node lie together; of a node with fewer lanes than ranks it has a part of
+// one. Placement says the same from the other side.
 Position Share::next_own(NodeIndex node, Position position) const noexcept {
   if (plan_->nodes[at(node)].everywhere || !order_->lanes_in_order(node)) return position;
   const auto ranks = static_cast<std::uint64_t>(topology_.ranks);

@@ -29,7 +29,8 @@ class Share {
   std::int32_t ranks() const noexcept { return topology_.ranks; }
   /// Whether this rank runs a wanted task.
   bool runs(NodeIndex node, const std::int64_t* coords) const noexcept;
-  /// The first position from there on at which this rank may run a task of the node; kNever for none.
+  /// The first position from there on at which this rank may run a task of the node; kNever for
+  /// none.
   Position next_own(NodeIndex node, Position position) const noexcept;
   /// Who makes a block, or kept it. Of what every rank makes, this rank.
   comm::Rank owner(SlotIndex slot, std::int64_t block) const noexcept;

@@ -41,8 +41,8 @@ class TaskOrder {
   std::uint64_t tile(Position position) const noexcept;
   /// Result blocks in all.
   std::uint64_t tiles() const noexcept { return tile(kNever); }
-  /// A node's tasks lie in lanes: those of one lane belong to the same result block, or to the same row
-  /// of them where the node does not tell them apart. Of several ways in which results need the
+  /// A node's tasks lie in lanes: those of one lane belong to the same result block, or to the same
+  /// row of them where the node does not tell them apart. Of several ways in which results need the
   /// node, the one with the most lanes counts.
   struct Lane {
     std::uint64_t number = 0;
@@ -50,7 +50,9 @@ class TaskOrder {
   };
   Lane lane(NodeIndex node, const std::int64_t* coords) const noexcept;
   /// Axes of a node's grid, bit d for axis d, along which tasks of one lane lie.
-  std::uint64_t lane_axes(NodeIndex node) const noexcept { return lanes_[static_cast<std::size_t>(node)].axes; }
+  std::uint64_t lane_axes(NodeIndex node) const noexcept {
+    return lanes_[static_cast<std::size_t>(node)].axes;
+  }
   /// Whether a node's lanes follow one another in the order: results need it in one way only.
   bool lanes_in_order(NodeIndex node) const noexcept {
     return alignments_[static_cast<std::size_t>(node)].size() == 1;
@@ -158,8 +160,9 @@ class TaskOrder::Cursor {
   };
   /// The next task, or false after the last one. `coords` receives its coordinates.
   bool next(Item& item, std::int64_t* coords);
-  /// The same, passing over parts of the order without looking at their tasks: `next_wanted(node, position)` is
-  /// the first position from there on at which a task of the node may be wanted; kNever for none.
+  /// The same, passing over parts of the order without looking at their tasks: `next_wanted(node,
+  /// position)` is the first position from there on at which a task of the node may be wanted;
+  /// kNever for none.
   template <typename F>
   bool next(Item& item, std::int64_t* coords, F&& next_wanted);
 

@@ -53,10 +53,10 @@ struct PlanNode {
   std::vector<bool> chain_start;
   int chain_output = 0;
   bool sink = false;  ///< delivers to the outside (a file, the caller's memory): always wanted
-  bool recomputable = false;      ///< pure, no inputs, cheap: a block may be dropped and made again
-  bool impure = false;            ///< must run exactly once
-  bool resident = false;          ///< its blocks exist already: nothing runs
-  bool everywhere = false;        ///< a sink into each process's own memory: every rank runs all tasks
+  bool recomputable = false;  ///< pure, no inputs, cheap: a block may be dropped and made again
+  bool impure = false;        ///< must run exactly once
+  bool resident = false;      ///< its blocks exist already: nothing runs
+  bool everywhere = false;    ///< a sink into each process's own memory: every rank runs all tasks
   std::size_t scratch_bytes = 0;  ///< most that one task needs beside inputs and outputs
   bool wide = false;              ///< takes all workers of its device
   double flops = 0.0;             ///< of one full task, for the cost model

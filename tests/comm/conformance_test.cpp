@@ -12,7 +12,7 @@ constexpr BlockAddress at(int rank, Tier tier, device::DeviceIndex device) {
 
 TransportCase local(const char* name, int rank, const BlockAddress& unreached) {
   return {name,
-          [rank] { return std::make_shared<LocalTransport>(Rank{rank}); },
+          [] { return std::make_shared<LocalTransport>(); },
           {at(rank, Tier::kDevice, 0), at(rank, Tier::kDevice, 5), at(rank, Tier::kHost, 0)},
           unreached};
 }
@@ -30,10 +30,11 @@ TEST(LocalTransport, SaysWhatItReaches) {
         {at(0, Tier::kDevice, 1), at(2, Tier::kHost, 0), bytes, bytes, sizeof bytes, 4, 12});
     FAIL();
   } catch (const CommError& e) {
-    EXPECT_STREQ(e.what(),
-                 "[transport] a local copy has both ends in the memory of rank 0; got block 12 of "
-                 "array 4, 800 B, from rank 0, device 1 to rank 2, host tier; try a transport that "
-                 "reaches both");
+    EXPECT_STREQ(
+        e.what(),
+        "[transport] a local copy has both ends in the memory of one rank; got block 12 of "
+        "array 4, 800 B, from rank 0, device 1 to rank 2, host tier; try a transport that "
+        "reaches both");
   }
 }
 

@@ -65,7 +65,7 @@ class MemoryWorlds {
     Rank rank() const noexcept override { return rank_; }
     std::int32_t ranks() const noexcept override { return ranks_; }
     const std::string& host(Rank) const override { return host_; }
-    std::uint64_t shared_seed() const noexcept override { return 17; }
+    std::uint64_t job_number() const noexcept override { return 17; }
     Messenger* messenger() noexcept override { return this; }
 
     void start(Receiver& receiver) override {

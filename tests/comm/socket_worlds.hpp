@@ -24,7 +24,7 @@ class SocketWorld final : public World {
   Rank rank() const noexcept override { return messenger_.rank(); }
   std::int32_t ranks() const noexcept override { return ranks_; }
   const std::string& host(Rank) const override { return host_; }
-  std::uint64_t shared_seed() const noexcept override { return 17; }
+  std::uint64_t job_number() const noexcept override { return 17; }
   Messenger* messenger() noexcept override { return &messenger_; }
   /// Cuts the connection with a rank.
   void cut(int rank) { ::shutdown(handles_[static_cast<std::size_t>(rank)], SHUT_RDWR); }

@@ -5,7 +5,7 @@
 #include <fstream>
 #include <map>
 
-#include "core/environment.hpp"
+#include "core/job.hpp"
 #include "tessera/error.hpp"
 
 namespace tessera::core {
@@ -85,9 +85,9 @@ TEST(Job, WhatCannotBeMeantIsNamed) {
                       "got TESSERA_RANK=0 alone"),
             0u);
   EXPECT_EQ(refusal({{"TESSERA_RANK", "4"}, {"TESSERA_WORLD_SIZE", "4"}}),
-            "[TESSERA_RANK] a number from 0 to 3; got \"4\"");
+            "[TESSERA_RANK] the value is a whole number from 0 to 3; got \"4\"");
   EXPECT_EQ(refusal({{"TESSERA_RANK", "x"}, {"TESSERA_WORLD_SIZE", "4"}}),
-            "[TESSERA_RANK] a number from 0 to 3; got \"x\"");
+            "[TESSERA_RANK] the value is a whole number from 0 to 3; got \"x\"");
   EXPECT_EQ(refusal({{"TESSERA_RANK", "0"}, {"TESSERA_WORLD_SIZE", "4"}})
                 .find("[TESSERA_RENDEZVOUS] ranks must know"),
             0u);

@@ -5,6 +5,7 @@
 #include "kernels/cuda/scan_walk.hpp"
 #include "tests/cuda/block_task_fixture.hpp"
 #include "tests/kernels/program_fixture.hpp"
+#include "tests/kernels/reduce_ops.hpp"
 
 // Merges of accumulators, sums of blocks and scans on a simulated device, against the host's
 // kernels.
@@ -16,7 +17,11 @@ using core::ReduceOp;
 using test::AlignedBytes;
 using test::chance;
 using test::draw;
+using test::is_inexact;
+using test::is_product;
+using test::kAllReduceOps;
 using test::Machine;
+using test::names_places;
 using test::Rng;
 using test::StoredArray;
 using test::TaskCase;
@@ -25,18 +30,6 @@ using test::TestArray;
 using test::Value;
 
 constexpr std::uint64_t kSeed = 20250702;
-
-constexpr ReduceOp kAllOps[] = {
-    ReduceOp::kSum,       ReduceOp::kProd,      ReduceOp::kMin,          ReduceOp::kMax,
-    ReduceOp::kAny,       ReduceOp::kAll,       ReduceOp::kCountNonzero, ReduceOp::kArgMin,
-    ReduceOp::kArgMax,    ReduceOp::kMean,      ReduceOp::kVar,          ReduceOp::kStd,
-    ReduceOp::kNanSum,    ReduceOp::kNanProd,   ReduceOp::kNanMin,       ReduceOp::kNanMax,
-    ReduceOp::kNanArgMin, ReduceOp::kNanArgMax, ReduceOp::kNanMean,      ReduceOp::kNanVar,
-    ReduceOp::kNanStd,    ReduceOp::kNorm2};
-
-bool names_places(ReduceOp op) { return name(op).find("arg") != std::string_view::npos; }
-bool is_product(ReduceOp op) { return op == ReduceOp::kProd || op == ReduceOp::kNanProd; }
-bool is_inexact(DType dtype) { return is_floating(dtype) || is_complex(dtype); }
 
 ChunkGrid one_axis(std::int64_t extent, std::int64_t chunk) {
   return ChunkGrid({AxisChunks::regular(extent, std::max<std::int64_t>(1, chunk))});
@@ -98,7 +91,7 @@ TEST(MergeCuda, EveryOperationInEveryDType) {
   Rng rng(kSeed);
   for (const DType dtype : test::kAllDTypes) {
     for (int round = 0; round < 7; ++round) {
-      const ReduceOp op = kAllOps[draw(rng, 0, 21)];
+      const ReduceOp op = kAllReduceOps[draw(rng, 0, 21)];
       if (is_complex(dtype) && !has_identity(op)) continue;
       const std::int64_t kept = draw(rng, 1, 400);
       // One launch takes 16 pieces.

@@ -1,137 +1,28 @@
 #include <gtest/gtest.h>
 
-#include <functional>
-#include <mutex>
-#include <regex>
-#include <sstream>
-
-#include "core/module_loader.hpp"
 #include "kernels/cuda/program_reduce.hpp"
 #include "kernels/cuda/tasks_cuda.hpp"
-#include "tests/cuda/program_cuda_fixture.hpp"
+#include "tests/cuda/compile_fixture.hpp"
+#include "tests/kernels/reduce_ops.hpp"
 
 // Every reduction of the generator's closed list, operations in dtypes with the operand in each
-// layout, merges and scans, compiled by NVRTC, which needs no device: no register is spilled, and
-// registers stay within a budget.
+// layout, merges and scans, compiled.
 
 namespace tessera::kernels::cuda {
 namespace {
 
 using core::ReduceOp;
+using kernels::test::kAllDTypes;
+using kernels::test::kAllReduceOps;
+using kernels::test::names_places;
+using test::kBroadcast;
+using test::kContiguous;
+using test::kPermuted;
+using test::Layout;
 using test::ProgramBuilder;
 
-// Of a thread: two blocks of 256 threads fit a multiprocessor.
-constexpr int kMaxRegisters = 128;
-
-constexpr ReduceOp kAllOps[] = {
-    ReduceOp::kSum,       ReduceOp::kProd,      ReduceOp::kMin,          ReduceOp::kMax,
-    ReduceOp::kAny,       ReduceOp::kAll,       ReduceOp::kCountNonzero, ReduceOp::kArgMin,
-    ReduceOp::kArgMax,    ReduceOp::kMean,      ReduceOp::kVar,          ReduceOp::kStd,
-    ReduceOp::kNanSum,    ReduceOp::kNanProd,   ReduceOp::kNanMin,       ReduceOp::kNanMax,
-    ReduceOp::kNanArgMin, ReduceOp::kNanArgMax, ReduceOp::kNanMean,      ReduceOp::kNanVar,
-    ReduceOp::kNanStd,    ReduceOp::kNorm2};
-
-bool names_places(ReduceOp op) { return name(op).find("arg") != std::string_view::npos; }
-
-const TesseraCudaApi* module_table = nullptr;
-std::string architecture;
-std::mutex mutex;
-int compiled = 0;
-int most_registers = 0;
-std::vector<std::string> problems;
-
-// What ptxas says of the kernels of a source.
-void read_log(const std::string& log) {
-  std::string kernel;
-  std::istringstream lines(log);
-  for (std::string line; std::getline(lines, line);) {
-    std::smatch match;
-    if (std::regex_search(line, match, std::regex("Compiling entry function '(\\w+)'")))
-      kernel = match[1];
-    const bool memory = line.find("bytes stack frame") != std::string::npos;
-    if (memory && line.find(" 0 bytes spill stores, 0 bytes spill loads") == std::string::npos) {
-      problems.push_back(kernel + ": " + line);
-    }
-    if (!std::regex_search(line, match, std::regex("Used (\\d+) registers"))) continue;
-    most_registers = std::max(most_registers, std::stoi(match[1]));
-    ++compiled;
-  }
-}
-
-int compile_and_note(const char* source, const char* name, const char* const* options, int count,
-                     void** cubin, std::size_t* bytes, char** log) {
-  std::vector<const char*> all(options, options + count);
-  const std::string target = "--gpu-architecture=" + architecture;
-  for (const char*& option : all) {
-    if (std::string_view(option).starts_with("--gpu-architecture")) option = target.c_str();
-  }
-  all.push_back("--ptxas-options=-v");
-  const int status = module_table->compile(source, name, all.data(), static_cast<int>(all.size()),
-                                           cubin, bytes, log);
-  const std::lock_guard lock(mutex);
-  read_log(*log != nullptr ? *log : "");
-  return status;
-}
-
-/// A simulated machine that compiles for real and launches nothing.
-class ReduceCompile : public ::testing::Test {
+class ReduceCompile : public test::CompileMachine {
  protected:
-  void SetUp() override {
-    const core::LoadedModule module =
-        core::load_module("libtessera_cuda.so", TESSERA_CUDA_MODULE_ENTRY);
-    if (module.entry == nullptr) GTEST_SKIP() << "there is no CUDA module: " << module.problem;
-    module_table = reinterpret_cast<const TesseraCudaApi* (*)()>(module.entry)();
-    void* cubin = nullptr;
-    std::size_t bytes = 0;
-    char* log = nullptr;
-    const char* const options[] = {"--gpu-architecture=sm_90"};
-    const int status = module_table->compile("extern \"C\" __global__ void probe() {}", "probe",
-                                             options, 1, &cubin, &bytes, &log);
-    module_table->compile_free(cubin);
-    module_table->compile_free(log);
-    if (status != TESSERA_CUDA_OK) {
-      GTEST_SKIP() << "NVRTC is not here: " << module_table->error_text(TESSERA_CUDA_NVRTC, status);
-    }
-    api_ = simulated_.api();
-    api_.compile = compile_and_note;
-    api_.compile_free = module_table->compile_free;
-    api_.library_load = [](void** library, const void*, std::size_t) {
-      *library = &module_table;
-      return 0;
-    };
-    api_.library_unload = [](void*) { return 0; };
-    api_.library_kernel = [](void** kernel, void*, const char*) {
-      *kernel = &module_table;
-      return 0;
-    };
-    api_.launch = [](void*, const unsigned*, const unsigned*, std::size_t, void*, void**) {
-      return 0;
-    };
-    system_ = std::make_unique<device::cuda::CudaSystem>(
-        api_, device::cuda::CudaSystemOptions{{0}, std::size_t{1} << 20, std::size_t{1} << 20});
-  }
-
-  void begin(const char* target) {
-    architecture = target;
-    compiled = 0;
-    most_registers = 0;
-    problems.clear();
-    cache_ = std::make_unique<KernelCache>(*system_, "/dev/null/none");
-  }
-
-  /// Waits for what has been asked for.
-  void expect_all_fit() {
-    for (const auto& wait : waiting_) wait();
-    waiting_.clear();
-    cache_.reset();
-    EXPECT_GT(compiled, 0);
-    EXPECT_LE(most_registers, kMaxRegisters) << architecture;
-    for (const std::string& problem : problems) ADD_FAILURE() << architecture << ", " << problem;
-    RecordProperty("registers_" + architecture, most_registers);
-  }
-
-  enum Layout { kContiguous, kPermuted, kBroadcast };
-
   /// The reduction of an array of 2048 x 2048.
   void reduce(ReduceOp op, DType dtype, Layout layout, std::vector<bool> reduced) {
     ProgramBuilder b(2);
@@ -179,17 +70,12 @@ class ReduceCompile : public ::testing::Test {
   }
 
   static constexpr std::size_t kScratchBytes = 4096;
-  testing::SimulatedCuda simulated_{{.devices = 1}};
-  TesseraCudaApi api_{};
-  std::unique_ptr<device::cuda::CudaSystem> system_;
-  std::unique_ptr<KernelCache> cache_;
-  std::vector<std::function<void()>> waiting_;
 };
 
 TEST_F(ReduceCompile, EveryOperationInEveryDTypeAndLayout) {
   begin("sm_90");
-  for (const DType dtype : test::kAllDTypes) {
-    for (const ReduceOp op : kAllOps) {
+  for (const DType dtype : kAllDTypes) {
+    for (const ReduceOp op : kAllReduceOps) {
       if (is_complex(dtype) && !has_identity(op)) continue;
       reduce(op, dtype, kContiguous, {true, true});
       reduce(op, dtype, kPermuted, {true, true});
@@ -218,8 +104,8 @@ TEST_F(ReduceCompile, OtherArchitecturesAndAxes) {
 TEST_F(ReduceCompile, MergesSumsOfBlocksAndScans) {
   const ChunkGrid grid({AxisChunks::regular(64, 64), AxisChunks::regular(64, 64)});
   begin("sm_90");
-  for (const DType dtype : test::kAllDTypes) {
-    for (const ReduceOp op : kAllOps) {
+  for (const DType dtype : kAllDTypes) {
+    for (const ReduceOp op : kAllReduceOps) {
       if (is_complex(dtype) && !has_identity(op)) continue;
       MergeSpec spec;
       spec.op = op;

@@ -6,6 +6,7 @@
 #include "kernels/cuda/program_reduce.hpp"
 #include "kernels/cuda/reduce_walk.hpp"
 #include "tests/cuda/program_cuda_fixture.hpp"
+#include "tests/kernels/reduce_ops.hpp"
 
 // Programs that end in reductions on a simulated device: values near those of the host, and bits
 // that depend on the shape alone.
@@ -17,6 +18,10 @@ using core::ReduceOp;
 using test::chance;
 using test::DeviceArray;
 using test::draw;
+using test::is_inexact;
+using test::is_product;
+using test::kAllReduceOps;
+using test::names_places;
 using test::ProgramBuilder;
 using test::ProgramMachine;
 using test::Rng;
@@ -26,18 +31,6 @@ using test::Value;
 using Layout = TestArray::Layout;
 
 constexpr std::uint64_t kSeed = 20250701;
-
-constexpr ReduceOp kAllOps[] = {
-    ReduceOp::kSum,       ReduceOp::kProd,      ReduceOp::kMin,          ReduceOp::kMax,
-    ReduceOp::kAny,       ReduceOp::kAll,       ReduceOp::kCountNonzero, ReduceOp::kArgMin,
-    ReduceOp::kArgMax,    ReduceOp::kMean,      ReduceOp::kVar,          ReduceOp::kStd,
-    ReduceOp::kNanSum,    ReduceOp::kNanProd,   ReduceOp::kNanMin,       ReduceOp::kNanMax,
-    ReduceOp::kNanArgMin, ReduceOp::kNanArgMax, ReduceOp::kNanMean,      ReduceOp::kNanVar,
-    ReduceOp::kNanStd,    ReduceOp::kNorm2};
-
-bool names_places(ReduceOp op) { return name(op).find("arg") != std::string_view::npos; }
-bool is_product(ReduceOp op) { return op == ReduceOp::kProd || op == ReduceOp::kNanProd; }
-bool is_inexact(DType dtype) { return is_floating(dtype) || is_complex(dtype); }
 
 /// The machine with its threads in another order; kernels are built once for all.
 struct OrderedMachine {
@@ -165,7 +158,7 @@ Program every_reduction(int rank, DType dtype, const std::vector<bool>& reduced,
   ProgramBuilder b(rank);
   const int x = b.load(dtype);
   const int index = b.index();
-  for (const ReduceOp op : kAllOps) {
+  for (const ReduceOp op : kAllReduceOps) {
     if (is_complex(dtype) && !has_identity(op)) continue;
     if (finish && (op == ReduceOp::kNanArgMin || op == ReduceOp::kNanArgMax)) continue;
     b.reduce(op, x, names_places(op) ? index : -1);
@@ -283,7 +276,7 @@ TEST(ReduceCuda, RandomProgramsAsTheHost) {
     const int x = b.load(dtype);
     const int index = b.index();
     for (int k = 0; k < 2; ++k) {
-      const ReduceOp op = kAllOps[draw(rng, 0, 21)];
+      const ReduceOp op = kAllReduceOps[draw(rng, 0, 21)];
       if (is_complex(dtype) && !has_identity(op)) continue;
       b.reduce(op, x, names_places(op) ? index : -1);
     }

@@ -6,6 +6,7 @@
 #include "kernels/host/simd_targets.hpp"
 #include "tessera/chunk_grid.hpp"
 #include "tests/kernels/program_fixture.hpp"
+#include "tests/kernels/reduce_ops.hpp"
 //
 #include "hwy/highway.h"
 
@@ -16,6 +17,8 @@ using core::ReduceOp;
 using host::PreparedProgram;
 using test::chance;
 using test::draw;
+using test::kAllReduceOps;
+using test::names_places;
 using test::ProgramBuilder;
 using test::Rng;
 using test::TestArray;
@@ -24,19 +27,7 @@ using Layout = TestArray::Layout;
 
 constexpr std::uint64_t kSeed = 20240312;
 
-constexpr ReduceOp kAllOps[] = {
-    ReduceOp::kSum,       ReduceOp::kProd,      ReduceOp::kMin,          ReduceOp::kMax,
-    ReduceOp::kAny,       ReduceOp::kAll,       ReduceOp::kCountNonzero, ReduceOp::kArgMin,
-    ReduceOp::kArgMax,    ReduceOp::kMean,      ReduceOp::kVar,          ReduceOp::kStd,
-    ReduceOp::kNanSum,    ReduceOp::kNanProd,   ReduceOp::kNanMin,       ReduceOp::kNanMax,
-    ReduceOp::kNanArgMin, ReduceOp::kNanArgMax, ReduceOp::kNanMean,      ReduceOp::kNanVar,
-    ReduceOp::kNanStd,    ReduceOp::kNorm2};
-
 bool orders(ReduceOp op) { return !has_identity(op); }
-bool names_places(ReduceOp op) {
-  return op == ReduceOp::kArgMin || op == ReduceOp::kArgMax || op == ReduceOp::kNanArgMin ||
-         op == ReduceOp::kNanArgMax;
-}
 bool skips_nan(ReduceOp op) { return name(op).starts_with("nan"); }
 bool is_nan(Value x) { return x.real() != x.real() || x.imag() != x.imag(); }
 constexpr long double kNan = std::numeric_limits<long double>::quiet_NaN();
@@ -283,7 +274,7 @@ void expect_reductions(const Case& c) {
 std::vector<ReduceOp> ops_for(DType dtype, Rng& rng) {
   std::vector<ReduceOp> ops;
   for (std::int64_t i = draw(rng, 1, 4); i > 0; --i) {
-    const ReduceOp op = kAllOps[draw(rng, 0, std::ssize(kAllOps) - 1)];
+    const ReduceOp op = kAllReduceOps[draw(rng, 0, std::ssize(kAllReduceOps) - 1)];
     if (!is_complex(dtype) || !orders(op)) ops.push_back(op);
   }
   if (ops.empty()) ops.push_back(ReduceOp::kSum);
@@ -356,7 +347,7 @@ TEST(ReduceOps, EveryOperationOnEveryDTypeAndTarget) {
     hwy::SetSupportedTargetsForTest(target);
     hwy::GetChosenTarget().Update(hwy::SupportedTargets());
     for (const DType dtype : test::kAllDTypes) {
-      for (const ReduceOp op : kAllOps) {
+      for (const ReduceOp op : kAllReduceOps) {
         if (is_complex(dtype) && orders(op)) continue;
         for (const bool columns : {false, true}) {
           Case c{TestArray(dtype, {70, 90}, Layout::kDense, rng),

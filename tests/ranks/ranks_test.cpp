@@ -135,6 +135,17 @@ TEST(Ranks, ArraysWithoutASeedAreTheSameOnAllRanksAndOthersInTheNextJob) {
   EXPECT_EQ(seen.size(), 2u);
 }
 
+TEST(Ranks, TheSeedOfTheEnvironmentIsThatOfArraysWithoutOne) {
+  std::vector<std::string> seen;
+  for (const char* seed : {"TESSERA_SEED=5", "TESSERA_SEED=5", "TESSERA_SEED=6"}) {
+    Command command({TESSERA_RANKS_PROGRAM, "unseeded"}, {seed});
+    ASSERT_EQ(command.wait(30s), 0) << command.text;
+    seen.push_back(command.text);
+  }
+  EXPECT_EQ(seen[0], seen[1]);
+  EXPECT_NE(seen[0], seen[2]);
+}
+
 std::string read_file(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
@@ -170,13 +181,13 @@ TEST(Ranks, MpirunIsAllItTakes) {
 #ifdef TESSERA_MPIRUN
   for (const char* what : {"bits", "unseeded"}) {
     std::map<std::string, std::set<std::string>> wanted;
-    Command alone(on_ranks(1, {what}));
+    Command alone(on_ranks(1, {what}), {"TESSERA_LAPACK_THREADS=2"});
     ASSERT_EQ(alone.wait(60s), 0) << alone.text;
     std::size_t count = 0;
     wanted = hashes(alone.text, count);
     Command command({TESSERA_MPIRUN, "-n", "3", "--oversubscribe", "--allow-run-as-root",
                      TESSERA_RANKS_PROGRAM, what},
-                    {"TESSERA_WORKERS=1"});
+                    {"TESSERA_WORKERS=1", "TESSERA_LAPACK_THREADS=2"});
     ASSERT_EQ(command.wait(60s), 0) << command.text;
     std::size_t lines = 0;
     const auto got = hashes(command.text, lines);

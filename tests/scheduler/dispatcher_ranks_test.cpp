@@ -5,9 +5,9 @@
 #include <random>
 #include <set>
 
+#include "hash_kernels.hpp"
 #include "random_plan.hpp"
 #include "scheduler/executor/dispatcher.hpp"
-#include "tessera/error.hpp"
 
 // Several ranks' dispatchers over one plan, carried out in random order on tokens instead of
 // memory. Messages between ranks wait, and overtake each other, as long as chance wants.
@@ -134,24 +134,6 @@ void Cluster::run() {
   }
 }
 
-std::size_t largest_need(const TaskOrder& order) {
-  struct Idle final : Driver {
-    void start_task(const TaskLaunch&) override {}
-    void start_move(const MoveLaunch&) override {}
-    void release(BufferId, Place, std::size_t) override {}
-  } none;
-  DispatcherOptions options;
-  options.devices.push_back({1, 1, "null:0"});
-  for (;;) {
-    try {
-      Dispatcher probe(order, options, none);
-      return options.devices[0].budget_bytes;
-    } catch (const OutOfMemory& e) {
-      options.devices[0].budget_bytes = e.requested_bytes;
-    }
-  }
-}
-
 TEST(DispatcherRanks, EveryTaskRunsOnceOnItsRankWithItsInputs) {
   std::size_t fetched = 0;
   std::size_t spilled = 0;
@@ -162,7 +144,7 @@ TEST(DispatcherRanks, EveryTaskRunsOnceOnItsRankWithItsInputs) {
     const TaskOrder order(plan);
     const auto ranks = static_cast<std::int32_t>(random.pick(2, 7));
     const auto devices = static_cast<std::uint32_t>(random.pick(1, 3));
-    const std::size_t need = largest_need(order);
+    const std::size_t need = test::smallest_budget(order);
     Cluster cluster(seed);
     for (std::int32_t r = 0; r < ranks; ++r)
       cluster.ranks.push_back(std::make_unique<RankDriver>(cluster, order, Topology{ranks}, r));

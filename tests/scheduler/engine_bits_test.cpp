@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "engine_workloads.hpp"
+#include "same_bits.hpp"
 #include "tessera/tessera.hpp"
 
 // What is computed follows from the expression and the chunk grids alone. Here the same workloads
@@ -13,6 +14,7 @@ namespace tessera {
 namespace {
 
 constexpr std::size_t kKiB = 1024;
+using testing::expect_same;
 using testing::Workload;
 using testing::workloads;
 
@@ -33,16 +35,6 @@ SessionOptions plain() {
   options.host_memory_bytes = 64 * kKiB * kKiB;
   options.disk_memory_bytes = 0;
   return options;
-}
-
-void expect_same(const std::vector<HostArray>& wanted, const std::vector<HostArray>& got,
-                 const std::string& what) {
-  ASSERT_EQ(wanted.size(), got.size());
-  for (std::size_t i = 0; i < got.size(); ++i) {
-    ASSERT_EQ(wanted[i].nbytes(), got[i].nbytes()) << what;
-    EXPECT_EQ(std::memcmp(wanted[i].data(), got[i].data(), got[i].nbytes()), 0)
-        << what << ", result " << i;
-  }
 }
 
 class EngineBits : public ::testing::TestWithParam<std::size_t> {
@@ -114,10 +106,7 @@ TEST_P(EngineBits, SameWithinTightBudgets) {
 INSTANTIATE_TEST_SUITE_P(Workloads, EngineBits,
                          ::testing::Range<std::size_t>(0, workloads().size()),
                          [](const auto& info) {
-                           std::string out;
-                           for (const char c : workloads()[info.param].name)
-                             out += std::isalnum(c) != 0 ? c : '_';
-                           return out;
+                           return testing::test_name(workloads()[info.param]);
                          });
 
 // All workloads at once do not fit: blocks must have gone to both tiers, or the test above shows

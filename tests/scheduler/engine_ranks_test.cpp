@@ -3,10 +3,13 @@
 #include <atomic>
 #include <cstring>
 #include <exception>
+#include <functional>
 #include <thread>
 
 #include "engine_workloads.hpp"
+#include "failing_allocator.hpp"
 #include "memory_worlds.hpp"
+#include "same_bits.hpp"
 #include "scheduler/seams.hpp"
 #include "tessera/tessera.hpp"
 
@@ -17,6 +20,7 @@ namespace tessera {
 namespace {
 
 constexpr std::size_t kKiB = 1024;
+using testing::expect_same;
 using testing::Workload;
 using testing::workloads;
 
@@ -37,9 +41,11 @@ struct Outcome {
   std::string error;
 };
 
-/// Calls f(rank) on every rank, in a thread with a session over the rank's world.
+/// Calls f(rank) on every rank, in a thread with a session over the rank's world. `arrange` has a
+/// say in what the session reaches the machine through.
+using Arrange = std::function<void(int rank, scheduler::Seams& seams)>;
 template <typename F>
-auto on_ranks(int ranks, const SessionOptions& options, F f) {
+auto on_ranks(int ranks, const SessionOptions& options, F f, const Arrange& arrange = {}) {
   using T = decltype(f(0, std::declval<Session&>()));
   static std::atomic<std::uint64_t> seed{0};
   auto worlds = comm::MemoryWorlds::make(ranks, ++seed);
@@ -51,6 +57,7 @@ auto on_ranks(int ranks, const SessionOptions& options, F f) {
       try {
         scheduler::Seams seams;
         seams.world = worlds[static_cast<std::size_t>(r)].get();
+        if (arrange) arrange(r, seams);
         Session session = seams.open(options);
         const SessionScope scope(session);
         mine.value = f(r, session);
@@ -62,16 +69,6 @@ auto on_ranks(int ranks, const SessionOptions& options, F f) {
   }
   for (std::thread& thread : threads) thread.join();
   return out;
-}
-
-void expect_same(const std::vector<HostArray>& wanted, const std::vector<HostArray>& got,
-                 const std::string& what) {
-  ASSERT_EQ(wanted.size(), got.size()) << what;
-  for (std::size_t i = 0; i < got.size(); ++i) {
-    ASSERT_EQ(wanted[i].nbytes(), got[i].nbytes()) << what;
-    EXPECT_EQ(std::memcmp(wanted[i].data(), got[i].data(), got[i].nbytes()), 0)
-        << what << ", result " << i;
-  }
 }
 
 struct Computed {
@@ -139,10 +136,7 @@ TEST_P(EngineRanks, SameBitsWhileBlocksAreSpilled) {
 INSTANTIATE_TEST_SUITE_P(Workloads, EngineRanks,
                          ::testing::Range<std::size_t>(0, workloads().size()),
                          [](const auto& info) {
-                           std::string out;
-                           for (const char c : workloads()[info.param].name)
-                             out += std::isalnum(c) != 0 ? c : '_';
-                           return out;
+                           return testing::test_name(workloads()[info.param]);
                          });
 
 TEST(EngineRanksKept, ArraysStayWhereTheyWereMadeAndAreReadFromThere) {
@@ -210,6 +204,59 @@ TEST(EngineRanksFaults, WhatFailsOnOneRankFailsOnAllAndTheNextComputationIsRight
           << outcomes[r].value.first;
     }
     EXPECT_EQ(outcomes[r].value.second, expected);
+  }
+}
+
+// An error without words is one all the same.
+TEST(EngineRanksFaults, AnErrorWithoutWordsFailsAllRanks) {
+  const auto outcomes = on_ranks(3, plain(), [](int rank, Session& session) {
+    RunOptions options;
+    if (rank == 2)
+      options.progress = [](std::int64_t, std::int64_t) { throw std::runtime_error(""); };
+    const Array x = random::normal({800, 800}, {.chunks = {8, 8}, .seed = 1});
+    try {
+      for (int i = 0; i < 200; ++i) session.compute({sum(x)}, options);
+    } catch (const Error&) {
+      return true;
+    }
+    return false;
+  });
+  for (const auto& outcome : outcomes) {
+    EXPECT_EQ(outcome.error, "");
+    EXPECT_TRUE(outcome.value);
+  }
+}
+
+// What fails before the first task, such as the memory for the result, is told like everything
+// else.
+TEST(EngineRanksFaults, WhatFailsBeforeTheRunFailsOnAllRanks) {
+  device::FailingAllocator allocator;
+  const auto outcomes = on_ranks(
+      3, plain(),
+      [&allocator](int rank, Session&) {
+        const Array x = random::normal({60, 60}, {.chunks = {10, 10}, .seed = 1});
+        const double before = sum(x).item<double>();
+        std::string error;
+        try {
+          if (rank == 1) allocator.fail_at(1);
+          x.compute();
+        } catch (const Error& e) {
+          error = e.what();
+        }
+        if (rank == 1) allocator.heal();
+        return std::tuple(error, before, sum(x).item<double>());
+      },
+      [&allocator](int rank, scheduler::Seams& seams) {
+        if (rank == 1) seams.allocator = &allocator;
+      });
+  for (std::size_t r = 0; r < outcomes.size(); ++r) {
+    ASSERT_EQ(outcomes[r].error, "");
+    const auto& [error, before, after] = outcomes[r].value;
+    EXPECT_NE(error.find("the result must fit in host memory"), std::string::npos) << error;
+    if (r != 1) {
+      EXPECT_NE(error.find("rank 1 on here could not go on"), std::string::npos) << error;
+    }
+    EXPECT_EQ(before, after);
   }
 }
 

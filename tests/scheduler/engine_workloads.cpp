@@ -5,7 +5,6 @@ namespace {
 
 constexpr std::size_t kKiB = 1024;
 
-
 Array base() { return random::normal({150, 150}, {.chunks = {40, 64}, .seed = 7}); }
 Array narrow() {
   return random::normal({150, 90}, {.chunks = {40, 32}, .seed = 8, .dtype = DType::kFloat32});
