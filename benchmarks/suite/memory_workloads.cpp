@@ -167,7 +167,7 @@ ts::Array tiles_of(const ts::Array& x, std::int64_t chunk) {
 void swap_axes(Measure& row, std::int64_t bytes, bool tiles, Bound bound) {
   row.open_scaled_session();
   const std::int64_t n = edge_of(bytes, 512);
-  const std::int64_t chunk = n / 64;
+  const std::int64_t chunk = n / 16;
   row.say("n", n);
   row.say("chunk", chunk);
   row.measure({32 * n * n, 0, bound}, {}, [&] {
