@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import selectors
 import signal
@@ -165,13 +166,11 @@ def distance(ours: dict, theirs: dict) -> float:
     a, b = ours["sample"], theirs["sample"]
     if len(a) != len(b) or [n for n in ours["shape"] if n != 1] != [n for n in theirs["shape"] if n != 1]:
         return float("inf")
-    if any(not isinstance(v, (int, float)) for v in a + b):
+    if not all(isinstance(v, (int, float)) and math.isfinite(v) for v in a + b):
         return float("inf")
     largest = max((abs(v) for v in a), default=0.0)
     allowed = ours["relative"] * largest + ours["absolute"]
     far = max((abs(x - y) for x, y in zip(a, b)), default=0.0)
-    if far != far:
-        return float("inf")
     return far / allowed if allowed > 0 else (0.0 if far == 0 else float("inf"))
 
 

@@ -9,6 +9,7 @@ The marks are lines: <!-- suite: begin --> and <!-- suite: end -->.
 from __future__ import annotations
 
 import html
+import importlib.util
 import json
 import math
 import statistics
@@ -137,11 +138,11 @@ def libraries_of(result: dict) -> list[str]:
 def heading(result: dict) -> list[str]:
     machine, options = result["machine"], result["options"]
     loads = [row["load_average"] for row in result["rows"] if "load_average" in row]
-    versions = "; ".join(f"{name} {version}" for library in result["libraries"].values()
-                         for name, version in library.items() if name != "error")
+    versions = "; ".join(dict.fromkeys(f"{name} {version}" for library in result["libraries"].values()
+                                       for name, version in library.items() if name != "error"))
     lines = [
         f"{machine['processor']}, {result['threads']} cores, {bytes_text(machine.get('memory_bytes'))} of memory, "
-        f"{machine['blas']}, {machine['compiler']}, Tessera {machine['version']} ({result['commit']}), {result['date'][:10]}.",
+        f"{machine['blas']}, compiler {machine['compiler']}, Tessera {machine['version']} ({result['commit']}), {result['date'][:10]}.",
         f"`{' '.join(result['command'])}`; larger workloads are scaled to {bytes_text(options['memory_bytes'])} of memory.",
     ]
     if versions:
@@ -209,6 +210,11 @@ def scheduling_lines(result: dict) -> list[str]:
             for name, record in row["participants"].items():
                 rows.append([f"`{row['name']}` {name}", "-", time_text(median_of(record)),
                              bytes_text(record["peak_bytes"]), row["what"]])
+        elif row["name"].startswith("task_libraries"):
+            for name in ("onetbb", "taskflow"):
+                text = f"{answer[name]['us_per_task']:.3g} us a task" if name in answer else "not installed"
+                rows.append([f"`tasks_{answer['shape']}` {name}", str(answer["tasks"]), text, "-",
+                             "building the graph included"])
         elif row["name"] == "tasks_dask":
             for shape in ("grid", "chain", "tree"):
                 part = answer[shape]
@@ -220,6 +226,20 @@ def scheduling_lines(result: dict) -> list[str]:
             rows.append([f"`{row['name']}`", str(answer.get("tasks", answer.get("calls", "-"))),
                          f"{each:.3g} us a task", bytes_text(state), " ".join(row["command"])])
     return markdown_table(["what", "tasks", "time", "memory", ""], rows) if rows else ["not measured"]
+
+
+def gpu_lines(result: dict) -> list[str]:
+    """The table of a GPU's rows, as gpu/report.py makes it."""
+    part = result.get("gpu", {})
+    if not part.get("benchmark"):
+        return []
+    where = Path(__file__).resolve().parent / "gpu" / "report.py"
+    spec = importlib.util.spec_from_file_location("gpu_report", where)
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    benchmark = part["benchmark"]
+    lines = tables.ceiling_lines(benchmark["ceilings"]) if "ceilings" in benchmark else []
+    return ["", "## GPU", "", "```text", *lines, *tables.row_lines(benchmark, part.get("rivals")), "```"]
 
 
 def summary(result: dict) -> list[str]:
@@ -247,7 +267,7 @@ def to_markdown(result: dict) -> str:
              "hand-written loop, by what the ceilings below allow, and by that of the fastest other library whose "
              "results are equal; below 1 Tessera is faster. `peak` is resident memory.", "",
              "## Ceilings", "", *ceiling_table(result), "", "## Workloads", "", *workload_tables(result),
-             "## Slower rows and failures", "", *explained(result), "", "## Scheduling", "", *scheduling_lines(result)]
+             "## Slower rows and failures", "", *explained(result), "", "## Scheduling", "", *scheduling_lines(result), *gpu_lines(result)]
     return "\n".join(lines) + "\n"
 
 
@@ -369,6 +389,8 @@ def to_html(result: dict) -> str:
                                     for row in rows])]
     parts += ["<h2>Slower rows and failures</h2><ul>",
               *(f"<li>{html.escape(line[2:].replace('`', ''))}</li>" for line in explained(result)), "</ul>"]
+    if gpu_lines(result):
+        parts += ["<h2>GPU</h2><pre>", html.escape("\n".join(gpu_lines(result)[4:-1])), "</pre>"]
     return ('<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Tessera: benchmarks</title>'
             f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n")
 

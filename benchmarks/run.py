@@ -29,7 +29,6 @@ ROOT = Path(__file__).resolve().parent.parent
 HERE = ROOT / "benchmarks"
 SCHEMA = 1
 RIVALS = ("numpy", "numexpr", "dask", "jax", "torch", "cupy")
-PROGRAMS = ("bench_suite", "bench_tasks", "bench_delayed", "bench_petabyte")
 UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
          "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
@@ -97,9 +96,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 def build() -> Path:
     """Builds the release preset's benchmarks; their folder."""
-    programs = " ".join(PROGRAMS)
-    done = subprocess.run(["bash", "-euc", f'. "{ROOT}/scripts/setup.sh"; configure release; build release --target {programs}'],
-                          check=False)
+    script = f'. "{ROOT}/scripts/setup.sh"; configure release; build release --target benchmarks'
+    done = subprocess.run(["bash", "-euc", script], check=False)
     if done.returncode:
         stop("the build failed")
     return ROOT / "build" / "release" / "bin"
@@ -213,8 +211,7 @@ def find_libraries(options: argparse.Namespace, threads: int) -> tuple[dict, dic
     versions, workloads = {}, {}
     for library in options.rivals:
         if not (HERE / "rivals" / f"with_{library}.py").exists():
-            say(f"no {library} on a machine without a GPU" if library == "cupy" else f"no {library}")
-            continue
+            continue  # measured on GPUs alone
         answer = run_json([str(options.python), str(HERE / "rivals" / "serve.py"), library, "versions"],
                           environment_of(library, threads), 120)
         if "versions" not in answer:
@@ -256,6 +253,12 @@ def scheduling(suite: Suite, quick: bool) -> list[dict]:
         say(name)
         answer = run_json([str(suite.programs / program), *arguments])
         rows.append({"name": name, "command": [program, *arguments], "result": answer})
+    if (suite.programs / "bench_task_libraries").exists():
+        for shape in ("grid", "chain", "tree"):
+            say(f"tasks_{shape} of other task libraries")
+            command = ["bench_task_libraries", "--shape", shape, *tasks]
+            rows.append({"name": f"task_libraries_{shape}", "command": command,
+                         "result": run_json([str(suite.programs / command[0]), *command[1:]])})
     if "dask" in suite.libraries:
         say("tasks of Dask")
         command = [str(suite.options.python), str(HERE / "rivals" / "tasks_dask.py"), "1000" if quick else "20000"]
@@ -266,18 +269,27 @@ def scheduling(suite: Suite, quick: bool) -> list[dict]:
     return rows
 
 
-def gpu_rows(programs: Path, folder: str, quick: bool) -> dict | None:
-    """What bench_gpu_rows says, where there is a GPU and the program was built."""
-    program = programs / "bench_gpu_rows"
+def gpu_part(suite: Suite) -> dict | None:
+    """bench_gpu_rows and the same rows by other libraries, where there is a GPU and the program was built."""
+    program = suite.programs / "bench_gpu_rows"
     if not shutil.which("nvidia-smi") or not program.exists():
         return None
-    out = Path(folder) / "gpu.json"
-    subprocess.run([str(program), "--output", str(out), *(["--quick"] if quick else [])], check=False,
-                   stdout=subprocess.DEVNULL)
-    try:
-        return json.loads(out.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {"error": "bench_gpu_rows wrote nothing"}
+    say("rows of a GPU")
+    quick = ["--quick"] if suite.options.quick else []
+    parts = {"benchmark": [str(program), *quick]}
+    libraries = [name for name in ("cupy", "torch", "jax") if name in suite.options.rivals]
+    if libraries:
+        parts["rivals"] = [str(suite.options.python), str(HERE / "gpu" / "rivals.py"),
+                           "--libraries", ",".join(libraries), *quick]
+    found = {}
+    for name, command in parts.items():
+        out = Path(suite.folder) / f"gpu_{name}.json"
+        subprocess.run([*command, "--output", str(out)], check=False, stdout=subprocess.DEVNULL)
+        try:
+            found[name] = json.loads(out.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            say(f"{command[0]} wrote no results")
+    return found
 
 
 def edge_for(quick: bool) -> int:
@@ -334,7 +346,7 @@ def run_suite(options: argparse.Namespace, arguments: list[str], folder: str) ->
     if options.only in ("", "scheduling"):
         result["scheduling"] = scheduling(suite, options.quick)
     if not options.only:
-        gpu = gpu_rows(programs, folder, options.quick)
+        gpu = gpu_part(suite)
         if gpu:
             result["gpu"] = gpu
     result["machine"]["load_average_after"] = list(os.getloadavg())

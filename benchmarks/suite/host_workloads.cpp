@@ -169,7 +169,8 @@ void ten_functions(Measure& row) {
   const ts::Array& x = v.x;
   const floors::Buffer expected = row.floor_buffer(v.n);
   row.measure(
-      {16 * v.n, 10 * v.n}, [&] { floors::ten_functions(v.plain.get(), v.n, expected.get()); },
+      {16 * v.n, 10 * v.n, Bound::kCompute},
+      [&] { floors::ten_functions(v.plain.get(), v.n, expected.get()); },
       [&] {
         const ts::Array inner = ts::log(ts::exp(x * 0.5) + 1.0) * x - 0.25;
         return std::vector{(ts::tanh(inner) + x) * 2.0 + 1.0};
