@@ -29,7 +29,7 @@ def to_numpy(result) -> np.ndarray:
 def compiled(function, *shapes):
     """A workload of one jitted function over inputs of these shapes, given the sizes."""
     def make(sizes):
-        inputs = [jnp.asarray(fill(shape(sizes), seed)) for seed, shape in enumerate(shapes)]
+        inputs = jax.block_until_ready([jnp.asarray(fill(shape(sizes), seed)) for seed, shape in enumerate(shapes)])
         call = jax.jit(lambda *arrays: function(sizes, *arrays))
         return lambda: call(*inputs)
     return make
