@@ -9,9 +9,11 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
+#include "comm/sockets/peer_memory.hpp"
 #include "comm/sockets/socket_messenger.hpp"
 #include "core/text.hpp"
 #include "tessera/error.hpp"
@@ -115,6 +117,7 @@ class Joining {
     for (const Json& row : rows_) hosts.push_back(row["host"].get<std::string>());
     SocketOptions options;
     options.silence = std::chrono::milliseconds(static_cast<std::int64_t>(1000 * job_.silence_s));
+    options.readable = readable();
     options.heartbeat = std::clamp(options.silence / 5, std::chrono::milliseconds(20),
                                    std::chrono::milliseconds(1000));
     return std::make_unique<JoinedWorld>(Rank{job_.rank}, std::move(sockets_), std::move(hosts),
@@ -123,9 +126,28 @@ class Joining {
 
  private:
   Json hello(const LocalAddress& address) const {
-    return {{"protocol", kProtocol}, {"build", build_},     {"ranks", job_.ranks},
-            {"rank", job_.rank},     {"host", host_name()}, {"address", address.host},
-            {"port", address.port}};
+    Json out = {{"protocol", kProtocol}, {"build", build_},     {"ranks", job_.ranks},
+                {"rank", job_.rank},     {"host", host_name()}, {"address", address.host},
+                {"port", address.port}};
+    if (job_.carrier == core::Carrier::kAuto) {
+      const MemoryPass pass = memory_pass();
+      out["memory"] = {pass.machine, pass.process, pass.probe_address, pass.probe};
+    }
+    return out;
+  }
+
+  // The processes whose memory this one can read, by rank.
+  std::vector<pid_t> readable() const {
+    std::vector<pid_t> out(rows_.size(), 0);
+    if (job_.carrier != core::Carrier::kAuto) return out;
+    for (std::size_t r = 0; r < rows_.size(); ++r) {
+      if (r == static_cast<std::size_t>(job_.rank) || !rows_[r].contains("memory")) continue;
+      const auto& [machine, process, address, probe] =
+          rows_[r]["memory"]
+              .get<std::tuple<std::string, std::int64_t, std::uint64_t, std::uint64_t>>();
+      if (can_read({machine, process, address, probe})) out[r] = static_cast<pid_t>(process);
+    }
+    return out;
   }
 
   void need_token(const LocalAddress& address) const {

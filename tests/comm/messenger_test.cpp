@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "comm/sockets/bootstrap.hpp"
+#include "comm/sockets/peer_memory.hpp"
 #include "memory_worlds.hpp"
 #include "socket_worlds.hpp"
 #include "tessera/error.hpp"
@@ -221,9 +222,16 @@ TEST_P(MessengerConformance, MessagesGoToOtherRanksOfTheWorld) {
     EXPECT_THROW(at(0).send(Rank{to}, {}, nullptr, 0, {}), InvalidArgument);
 }
 
-std::vector<std::unique_ptr<World>> socket_worlds(int ranks, bool tcp) {
+std::vector<std::unique_ptr<World>> socket_worlds(int ranks, bool tcp, SocketOptions options = {}) {
   std::vector<std::unique_ptr<World>> out;
-  for (auto& world : make_socket_worlds(ranks, {}, tcp)) out.push_back(std::move(world));
+  for (auto& world : make_socket_worlds(ranks, options, tcp)) out.push_back(std::move(world));
+  return out;
+}
+
+/// Ranks that read each other's memory.
+SocketOptions near(int ranks) {
+  SocketOptions out;
+  out.readable.assign(static_cast<std::size_t>(ranks), ::getpid());
   return out;
 }
 
@@ -231,7 +239,9 @@ INSTANTIATE_TEST_SUITE_P(
     Kinds, MessengerConformance,
     ::testing::Values(Case{"Memory", [](int ranks) { return MemoryWorlds::make(ranks, 5); }},
                       Case{"Sockets", [](int ranks) { return socket_worlds(ranks, false); }},
-                      Case{"Tcp", [](int ranks) { return socket_worlds(ranks, true); }}),
+                      Case{"Tcp", [](int ranks) { return socket_worlds(ranks, true); }},
+                      Case{"PeerMemory",
+                           [](int ranks) { return socket_worlds(ranks, false, near(ranks)); }}),
     [](const auto& info) { return info.param.name; });
 
 // Sockets
@@ -298,6 +308,78 @@ TEST(SocketMessenger, OneThatNeverStartedEndsWhatItCouldNotWrite) {
     EXPECT_EQ(done, 3);
     EXPECT_EQ(failed, 3);
   }
+}
+
+// Two ranks that read each other's memory and know it: the first message waits for that.
+std::vector<std::unique_ptr<SocketWorld>> near_worlds(Inbox* inboxes) {
+  auto worlds = make_socket_worlds(2, near(2));
+  for (std::size_t r = 0; r < 2; ++r) worlds[r]->messenger()->start(inboxes[r]);
+  for (std::size_t r = 0; r < 2; ++r)
+    worlds[r]->messenger()->send(Rank{1 - int(r)}, {}, nullptr, 0, {});
+  for (std::size_t r = 0; r < 2; ++r)
+    EXPECT_TRUE(inboxes[r].wait([&] { return inboxes[r].messages.size() == 1; }));
+  return worlds;
+}
+
+TEST(PeerMemory, ABodyIsTheSendersUntilItIsTaken) {
+  Inbox inboxes[2];
+  const auto worlds = near_worlds(inboxes);
+  inboxes[1].slow = 200'000us;
+  auto body = pattern(1'000'000, 1);
+  const auto sent = body;
+  std::promise<void> done;
+  worlds[0]->messenger()->send(Rank{1}, {0, 0, 0, 0, 1}, body.data(), body.size(),
+                               [&](const std::exception_ptr& failure) {
+                                 EXPECT_FALSE(failure);
+                                 done.set_value();
+                               });
+  auto taken = done.get_future();
+  EXPECT_EQ(taken.wait_for(100ms), std::future_status::timeout) << "the body was not offered";
+  ASSERT_EQ(taken.wait_for(20s), std::future_status::ready);
+  std::fill(body.begin(), body.end(), std::byte{0});
+  ASSERT_TRUE(inboxes[1].wait([&] { return inboxes[1].messages.size() == 2; }));
+  EXPECT_EQ(inboxes[1].messages[1].body, sent);
+}
+
+// What a sender has back may hold something else: a copy that ends after that is no message.
+TEST(PeerMemory, WhatIsCopiedAfterTheSenderClosedIsNotTold) {
+  Inbox inboxes[2];
+  const auto worlds = near_worlds(inboxes);
+  inboxes[1].slow = 300'000us;
+  const auto body = pattern(1'000'000, 1);
+  std::atomic<int> failed{0};
+  worlds[0]->messenger()->send(
+      Rank{1}, {0, 0, 0, 0, 1}, body.data(), body.size(),
+      [&](const std::exception_ptr& failure) { failed += failure ? 1 : 0; });
+  worlds[0]->cut(1);
+  ASSERT_TRUE(inboxes[1].wait([&] { return !inboxes[1].losses[0].empty(); }));
+  EXPECT_EQ(inboxes[1].messages.size(), 1U);
+  ASSERT_TRUE(inboxes[0].wait([&] { return !inboxes[0].losses[1].empty(); }));
+  EXPECT_EQ(failed, 1);
+}
+
+TEST(PeerMemory, MemoryThatIsNotThereIsALostPeer) {
+  Inbox inboxes[2];
+  const auto worlds = near_worlds(inboxes);
+  const auto* nothing = reinterpret_cast<const std::byte*>(std::uintptr_t{4096});
+  worlds[0]->messenger()->send(Rank{1}, {0, 0, 0, 0, 1}, nothing, 100'000, {});
+  ASSERT_TRUE(inboxes[1].wait([&] { return !inboxes[1].losses[0].empty(); }));
+  EXPECT_EQ(inboxes[1].losses[0][0].find("its memory cannot be read: "), 0U)
+      << inboxes[1].losses[0][0];
+}
+
+TEST(PeerMemory, IsReadOnlyWhereTheProbeIsFound) {
+  const MemoryPass mine = memory_pass();
+  EXPECT_TRUE(can_read(mine));
+  MemoryPass other = mine;
+  other.probe += 1;
+  EXPECT_FALSE(can_read(other));
+  other = mine;
+  other.machine = "elsewhere";
+  EXPECT_FALSE(can_read(other));
+  other = mine;
+  other.probe_address = 4096;
+  EXPECT_FALSE(can_read(other));
 }
 
 TEST(SocketMessenger, SilenceIsNoticed) {

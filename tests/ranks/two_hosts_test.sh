@@ -36,6 +36,8 @@ for host in "$a:ta$id:10.98.0.1" "$b:tb$id:10.98.0.2"; do
 done
 
 export TESSERA_WORLD_SIZE=4 TESSERA_RENDEZVOUS=10.98.0.1:29411 TESSERA_WORKERS=1 TESSERA_RANK_TIMEOUT=3
+# Processes of two hosts cannot read each other's memory; these could.
+export TESSERA_TRANSPORT=tcp
 export TESSERA_JOB_TOKEN=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff
 
 # start ARGUMENTS...: ranks 0 and 1 on one host, 2 and 3 on the other; their processes go to `ranks`.
