@@ -10,13 +10,15 @@
 // topology, so that every rank knows every owner without asking. Which device inside the rank holds
 // the block is that rank's private matter (the dispatcher's), and so is when it runs.
 //
-// The result blocks of a sweep, in the total order, are cut into one run for each rank, and what is
-// needed for one of them has its owner: neighbours share what they read, and results with the same
-// task grid meet on one rank. What is needed for a whole row of result blocks, or for all of them,
-// is cut the same way by itself, so that every rank has its part: the columns' sums that all rows
-// of a result wait for are not the first rank's alone. Where a node's tasks lie in fewer lanes than
-// there are ranks, each lane has several ranks, which share its tasks along the axes that are
-// summed up on the way.
+// The result blocks of a sweep are cut into one run for each rank, and what is needed for one of
+// them has its owner: neighbours share what they read, and results with the same task grid meet on
+// one rank. Runs go row by row where a rank has whole rows, and otherwise down the columns of bands
+// of rows, so that a rank's blocks make up about a square: what a product needs of both its
+// matrices is least then. What is needed for a whole row of result blocks, or for all of them, is
+// cut the same way by itself, so that every rank has its part: the columns' sums that all rows of a
+// result wait for are not the first rank's alone. Where a node's tasks lie in fewer lanes than there
+// are ranks, each lane has several ranks, which share its tasks along the axes that are summed up on
+// the way.
 
 namespace tessera::scheduler {
 
@@ -35,12 +37,17 @@ class Placement {
   comm::Rank owner(NodeIndex node, const std::int64_t* coords) const noexcept {
     return ranks_ == 1 ? comm::Rank{0} : dealt(node, coords);
   }
+  /// The same from the other side: what a rank owns of a node, in few boxes that share no task.
+  std::vector<TaskOrder::Box> boxes(NodeIndex node, comm::Rank rank) const;
 
  private:
   comm::Rank dealt(NodeIndex node, const std::int64_t* coords) const noexcept;
+  std::uint64_t bands(NodeIndex node) const noexcept;
+  std::uint64_t number(NodeIndex node, const std::int64_t* coords) const noexcept;
 
   const TaskOrder* order_;
   std::uint64_t ranks_;
+  std::vector<std::uint64_t> bands_;  // by node: of rows; 1: lanes are numbered row by row
 };
 
 }  // namespace tessera::scheduler

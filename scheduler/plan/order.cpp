@@ -468,12 +468,12 @@ void TaskOrder::number_lanes() {
       const Alignment& alignment = alignments_[n][a];
       const Domain& domain = domains_[at(alignment.domain)];
       Lanes lanes;
-      lanes.alignment = a;
       std::uint64_t outer = 0;
       for (std::size_t s = 0; s < domain.outer && s < alignment.digits.size(); ++s) {
-        if (alignment.digits[s].axis < 0 || domain.extents[s] == 1) continue;
-        outer |= std::uint64_t{1} << alignment.digits[s].axis;
-        lanes.digits.push_back(s);
+        const Digit& digit = alignment.digits[s];
+        if (digit.axis < 0 || domain.extents[s] == 1) continue;
+        outer |= std::uint64_t{1} << digit.axis;
+        lanes.digits.push_back({digit.axis, domain.extents[s], digit.table.get()});
         lanes.count *= static_cast<std::uint64_t>(domain.extents[s]);
       }
       const std::uint64_t all = (std::uint64_t{1} << plan_->nodes[n].counts.size()) - 1;
@@ -485,56 +485,12 @@ void TaskOrder::number_lanes() {
 
 TaskOrder::Lane TaskOrder::lane(NodeIndex node, const std::int64_t* coords) const noexcept {
   const Lanes& lanes = lanes_[at(node)];
-  if (lanes.digits.empty()) return {};
-  const Alignment& alignment = alignments_[at(node)][lanes.alignment];
-  const Domain& domain = domains_[at(alignment.domain)];
   std::uint64_t number = 0;
-  for (const std::size_t s : lanes.digits) {
-    const Digit& digit = alignment.digits[s];
-    number = number * static_cast<std::uint64_t>(domain.extents[s]) +
+  for (const LaneDigit& digit : lanes.digits) {
+    number = number * static_cast<std::uint64_t>(digit.extent) +
              static_cast<std::uint64_t>(digit.at(coords[digit.axis]));
   }
   return {number, lanes.count};
-}
-
-TaskOrder::Lane TaskOrder::lane_at(NodeIndex node, Position position) const noexcept {
-  const Lanes& lanes = lanes_[at(node)];
-  const Domain& domain = domains_[at(alignments_[at(node)][0].domain)];
-  std::uint64_t tile = (position - domain.base) / domain.tile_positions;
-  std::uint64_t number = 0;
-  std::uint64_t scale = 1;
-  std::size_t left = lanes.digits.size();
-  for (std::size_t s = domain.outer; s-- > 0;) {
-    const auto extent = static_cast<std::uint64_t>(domain.extents[s]);
-    if (left > 0 && lanes.digits[left - 1] == s) {
-      number += tile % extent * scale;
-      scale *= extent;
-      --left;
-    }
-    tile /= extent;
-  }
-  return {number, lanes.count};
-}
-
-Position TaskOrder::lane_begin(NodeIndex node, std::uint64_t number) const noexcept {
-  const Lanes& lanes = lanes_[at(node)];
-  const Alignment& alignment = alignments_[at(node)][0];
-  const Domain& domain = domains_[at(alignment.domain)];
-  std::uint64_t tile = 0;
-  std::uint64_t scale = 1;
-  std::size_t left = lanes.digits.size();
-  for (std::size_t s = domain.outer; s-- > 0;) {
-    const auto extent = static_cast<std::uint64_t>(domain.extents[s]);
-    if (left > 0 && lanes.digits[left - 1] == s) {
-      tile += number % extent * scale;
-      number /= extent;
-      --left;
-    } else if (s < alignment.digits.size()) {
-      tile += static_cast<std::uint64_t>(alignment.digits[s].constant) * scale;
-    }
-    scale *= extent;
-  }
-  return domain.base + tile * domain.tile_positions;
 }
 
 Position TaskOrder::next_reader_after(SlotIndex slot, const std::int64_t* coords, Position frontier,
