@@ -137,6 +137,10 @@ class TaskOrder {
 
   void align_roots(std::vector<std::vector<Alignment>>& alignments);
   void align_inputs(NodeIndex node, std::vector<std::vector<Alignment>>& alignments);
+  Alignment followed(NodeIndex node, std::size_t input, const Alignment& from, bool swapped) const;
+  bool same_lanes(const Alignment& a, const Alignment& b) const;
+  std::uint64_t lane_count(const Alignment& alignment) const;
+  void move_home(NodeIndex node, const Alignment& alignment);
   int inner_digit(int domain, std::int64_t extent, const std::vector<Alignment>& reader);
   static bool stands_before(const Alignment& alignment, int axis, std::int64_t c, std::int64_t d);
   static bool nowhere_after(const Alignment& a, const Alignment& b,
@@ -155,7 +159,8 @@ class TaskOrder {
   const Plan* plan_;
   std::vector<Domain> domains_;
   std::vector<std::vector<Alignment>> alignments_;
-  std::vector<Lanes> lanes_;  // by node
+  std::vector<Alignment> homes_;  // by node: the way that its lanes follow, outer digits alone
+  std::vector<Lanes> lanes_;      // by node
   std::vector<Compiled> compiled_;
   std::vector<Position> constants_;
   std::vector<AxisWeight> weights_;
