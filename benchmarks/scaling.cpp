@@ -28,9 +28,9 @@ namespace {
 
 constexpr int kGpusPerNode = 8;
 constexpr double kBlocksPerGpu = 8.0;
-constexpr std::int64_t kEdge = 16'384;        // 16384^2 float64: 2 GiB
+constexpr std::int64_t kEdge = 8192;          // 8192^2 float64: 512 MiB
 constexpr std::int64_t kGatheredEdge = 8192;  // of what is gathered into one block
-constexpr std::int64_t kTallRows = 262'144;   // by 1024 float64: 2 GiB
+constexpr std::int64_t kTallRows = 65'536;    // by 1024 float64: 512 MiB
 constexpr std::int64_t kTallColumns = 1024;
 
 struct Problem {

@@ -22,18 +22,19 @@ std::uint64_t part_of(std::uint64_t number, std::uint64_t count, std::uint64_t p
 
 // The first number of a part.
 std::uint64_t part_begin(std::uint64_t part, std::uint64_t count, std::uint64_t parts) noexcept {
-  return static_cast<std::uint64_t>(
-      (static_cast<unsigned __int128>(part) * count + parts - 1) / parts);
+  return static_cast<std::uint64_t>((static_cast<unsigned __int128>(part) * count + parts - 1) /
+                                    parts);
 }
 
+}  // namespace
+
 // Cuts a run of numbers into boxes, in the order of the numbers.
-class RunCutter {
+class Placement::RunCutter {
  public:
-  /// The numbers' digits, outermost first; with several bands the last two number a plane.
-  RunCutter(const std::vector<LaneDigit>& digits, std::uint64_t bands, Box outer)
-      : digits_(digits), bands_(bands), box_(std::move(outer)) {
-    inner_.assign(digits.size() + 1, 1);
-    for (std::size_t k = digits.size(); k-- > 0;) inner_[k] = inner_[k + 1] * extent(digits[k]);
+  RunCutter(const Numbering& numbering, Box outer)
+      : digits_(numbering.digits), bands_(numbering.bands), box_(std::move(outer)) {
+    inner_.assign(digits_.size() + 1, 1);
+    for (std::size_t k = digits_.size(); k-- > 0;) inner_[k] = inner_[k + 1] * extent(digits_[k]);
   }
 
   std::vector<Box> cut(std::uint64_t begin, std::uint64_t end) {
@@ -58,8 +59,8 @@ class RunCutter {
                 std::uint64_t begin, std::uint64_t end, F&& inner) {
     const auto within = [&](std::uint64_t lo, std::uint64_t hi, std::uint64_t from,
                             std::uint64_t to) {
-      box_.sides.push_back({digit, static_cast<std::int64_t>(first + lo),
-                            static_cast<std::int64_t>(first + hi)});
+      box_.sides.push_back(
+          {digit, static_cast<std::int64_t>(first + lo), static_cast<std::int64_t>(first + hi)});
       inner(from, to);
       box_.sides.pop_back();
     };
@@ -85,8 +86,8 @@ class RunCutter {
       const std::uint64_t base = row * extent(columns);
       const std::uint64_t stop = std::min(end, next_row * extent(columns));
       const auto side = [&](std::uint64_t lo, std::uint64_t hi) {
-        box_.sides.push_back({rows, static_cast<std::int64_t>(row + lo),
-                              static_cast<std::int64_t>(row + hi)});
+        box_.sides.push_back(
+            {rows, static_cast<std::int64_t>(row + lo), static_cast<std::int64_t>(row + hi)});
         out_.push_back(box_);
         box_.sides.pop_back();
       };
@@ -106,8 +107,6 @@ class RunCutter {
   std::vector<Box> out_;
 };
 
-}  // namespace
-
 Placement::Placement(const TaskOrder& order, Topology topology)
     : order_(&order), ranks_(static_cast<std::uint64_t>(topology.ranks)) {
   if (topology.ranks < 1) {
@@ -115,35 +114,32 @@ Placement::Placement(const TaskOrder& order, Topology topology)
         core::text("[placement] at least one rank is needed; got ", topology.ranks, "; try 1"));
   }
   for (std::size_t n = 0; n < order.plan().nodes.size(); ++n)
-    bands_.push_back(bands(static_cast<NodeIndex>(n)));
+    nodes_.push_back(deal(static_cast<NodeIndex>(n)));
 }
 
-// So many that a band is about as high as what a rank has of it is long.
-std::uint64_t Placement::bands(NodeIndex node) const noexcept {
-  const std::vector<LaneDigit>& digits = order_->lane_digits(node);
-  std::uint64_t lanes = 1;
-  for (const LaneDigit& digit : digits) lanes *= extent(digit);
-  if (digits.size() < 2 || lanes < ranks_) return 1;
+void Placement::Numbering::add(const LaneDigit& digit) {
+  digits.push_back(digit);
+  count *= extent(digit);
+}
+
+void Placement::Numbering::band(std::uint64_t ranks) noexcept {
+  if (digits.size() < 2 || count < ranks) return;
   const std::uint64_t rows = extent(digits[digits.size() - 2]);
-  const std::uint64_t columns = extent(digits.back());
-  const double own = static_cast<double>(lanes) / static_cast<double>(ranks_);
-  if (own >= static_cast<double>(columns) * std::sqrt(own)) return 1;
-  return std::clamp<std::uint64_t>(
-      static_cast<std::uint64_t>(std::llround(static_cast<double>(rows) / std::sqrt(own))), 1,
-      rows);
+  const double edge = std::sqrt(static_cast<double>(count) / static_cast<double>(ranks));
+  if (edge >= static_cast<double>(digits.back().extent)) return;  // ranks have whole rows
+  const auto wanted = static_cast<std::uint64_t>(std::llround(static_cast<double>(rows) / edge));
+  bands = std::clamp<std::uint64_t>(wanted, 1, rows);
 }
 
-// Of a lane.
-std::uint64_t Placement::number(NodeIndex node, const std::int64_t* coords) const noexcept {
-  const std::uint64_t bands = bands_[at(node)];
-  if (bands == 1) return order_->lane(node, coords).number;
-  const std::vector<LaneDigit>& digits = order_->lane_digits(node);
+std::uint64_t Placement::Numbering::of(const std::int64_t* coords) const noexcept {
   const auto value = [coords](const LaneDigit& digit) {
     return static_cast<std::uint64_t>(digit.at(coords[digit.axis]));
   };
+  const std::size_t plane = bands > 1 ? 2 : 0;
   std::uint64_t outer = 0;
-  for (std::size_t k = 0; k + 2 < digits.size(); ++k)
+  for (std::size_t k = 0; k + plane < digits.size(); ++k)
     outer = outer * extent(digits[k]) + value(digits[k]);
+  if (bands == 1) return outer;
   const std::uint64_t rows = extent(digits[digits.size() - 2]);
   const std::uint64_t columns = extent(digits.back());
   const std::uint64_t row = value(digits[digits.size() - 2]);
@@ -153,24 +149,33 @@ std::uint64_t Placement::number(NodeIndex node, const std::int64_t* coords) cons
   return (outer * rows + first) * columns + value(digits.back()) * height + row - first;
 }
 
+Placement::Dealt Placement::deal(NodeIndex node) const {
+  Dealt out;
+  for (const LaneDigit& digit : order_->lane_digits(node)) out.lanes.add(digit);
+  if (out.lanes.count >= ranks_) {
+    out.lanes.band(ranks_);
+    return out;
+  }
+  const std::vector<std::int64_t>& counts = order_->plan().nodes[at(node)].counts;
+  Numbering plane;
+  for (std::size_t d = 0; d < counts.size(); ++d) {
+    if ((order_->lane_axes(node) >> d & 1) == 0 || counts[d] <= 1) continue;
+    const LaneDigit digit{static_cast<int>(d), counts[d], nullptr};
+    out.along.add(digit);
+    if (plane.digits.size() < 2) plane.add(digit);
+  }
+  plane.band((ranks_ + out.lanes.count - 1) / out.lanes.count);
+  if (plane.bands > 1) out.along = std::move(plane);
+  return out;
+}
+
 comm::Rank Placement::dealt(NodeIndex node, const std::int64_t* coords) const noexcept {
-  std::uint64_t lanes = 1;
-  for (const LaneDigit& digit : order_->lane_digits(node)) lanes *= extent(digit);
-  const std::uint64_t lane = number(node, coords);
-  std::uint64_t rank = part_of(lane, lanes, ranks_);
-  if (lanes < ranks_) {
-    const std::uint64_t ranks = part_of(lane + 1, lanes, ranks_) - rank;
-    const std::uint64_t axes = order_->lane_axes(node);
-    const std::vector<std::int64_t>& counts = order_->plan().nodes[at(node)].counts;
-    std::uint64_t place = 0;
-    std::uint64_t count = 1;
-    for (std::size_t d = 0; d < counts.size(); ++d) {
-      if ((axes >> d & 1) == 0) continue;
-      const auto blocks = static_cast<std::uint64_t>(counts[d]);
-      place = place * blocks + static_cast<std::uint64_t>(coords[d]);
-      count *= blocks;
-    }
-    rank += part_of(place, count, ranks);
+  const auto& [lanes, along] = nodes_[at(node)];
+  const std::uint64_t lane = lanes.of(coords);
+  std::uint64_t rank = part_of(lane, lanes.count, ranks_);
+  if (lanes.count < ranks_) {
+    const std::uint64_t ranks = part_of(lane + 1, lanes.count, ranks_) - rank;
+    rank += part_of(along.of(coords), along.count, ranks);
   }
   return comm::Rank{static_cast<std::int32_t>(rank)};
 }
@@ -178,34 +183,25 @@ comm::Rank Placement::dealt(NodeIndex node, const std::int64_t* coords) const no
 std::vector<Box> Placement::boxes(NodeIndex node, comm::Rank self) const {
   if (ranks_ == 1) return {Box{}};
   const auto rank = static_cast<std::uint64_t>(self.number);
-  const std::vector<LaneDigit>& digits = order_->lane_digits(node);
-  std::uint64_t lanes = 1;
-  for (const LaneDigit& digit : digits) lanes *= extent(digit);
-  if (lanes >= ranks_) {
-    return RunCutter(digits, bands_[at(node)], {})
-        .cut(part_begin(rank, lanes, ranks_), part_begin(rank + 1, lanes, ranks_));
-  }
+  const auto& [lanes, along] = nodes_[at(node)];
+  const auto part = [](const Numbering& numbering, Box outer, std::uint64_t number,
+                       std::uint64_t parts) {
+    return RunCutter(numbering, std::move(outer))
+        .cut(part_begin(number, numbering.count, parts),
+             part_begin(number + 1, numbering.count, parts));
+  };
+  if (lanes.count >= ranks_) return part(lanes, {}, rank, ranks_);
   // The lane that the rank is one of several of, and its part of that.
-  const std::uint64_t lane = part_begin(rank + 1, lanes, ranks_) - 1;
+  const std::uint64_t lane = part_begin(rank + 1, lanes.count, ranks_) - 1;
   Box one;
   std::uint64_t rest = lane;
-  for (std::size_t k = digits.size(); k-- > 0;) {
-    const auto value = static_cast<std::int64_t>(rest % extent(digits[k]));
-    one.sides.push_back({digits[k], value, value + 1});
-    rest /= extent(digits[k]);
+  for (std::size_t k = lanes.digits.size(); k-- > 0;) {
+    const auto value = static_cast<std::int64_t>(rest % extent(lanes.digits[k]));
+    one.sides.push_back({lanes.digits[k], value, value + 1});
+    rest /= extent(lanes.digits[k]);
   }
-  const std::uint64_t first = part_of(lane, lanes, ranks_);
-  const std::uint64_t ranks = part_of(lane + 1, lanes, ranks_) - first;
-  const std::vector<std::int64_t>& counts = order_->plan().nodes[at(node)].counts;
-  std::vector<LaneDigit> along;
-  std::uint64_t count = 1;
-  for (std::size_t d = 0; d < counts.size(); ++d) {
-    if ((order_->lane_axes(node) >> d & 1) == 0) continue;
-    along.push_back({static_cast<int>(d), counts[d], nullptr});
-    count *= static_cast<std::uint64_t>(counts[d]);
-  }
-  return RunCutter(along, 1, std::move(one))
-      .cut(part_begin(rank - first, count, ranks), part_begin(rank - first + 1, count, ranks));
+  const std::uint64_t first = part_of(lane, lanes.count, ranks_);
+  return part(along, std::move(one), rank - first, part_of(lane + 1, lanes.count, ranks_) - first);
 }
 
 }  // namespace tessera::scheduler

@@ -84,8 +84,7 @@ void Share::visit(const SlotReader& reader, const std::int64_t* coords,
   if (reader.input < 0) {  // the chain successor
     const auto axis = static_cast<std::size_t>(node.chain_axis);
     if (!node.continues_chain(coords[axis] + 1)) return;
-    for (std::size_t d = 0; d < node.counts.size(); ++d)
-      place[d] = coords[d] + (d == axis ? 1 : 0);
+    for (std::size_t d = 0; d < node.counts.size(); ++d) place[d] = coords[d] + (d == axis ? 1 : 0);
     one();
     return;
   }
@@ -115,8 +114,7 @@ void Share::visit(const SlotReader& reader, const std::int64_t* coords,
     bool none = false;
     for (const TaskOrder::Box::Side& side : box.sides) {
       looked_up = looked_up || side.digit.table != nullptr;
-      if (side.digit.table == nullptr)
-        none = none || !own[side.digit.axis].clip(side.lo, side.hi);
+      if (side.digit.table == nullptr) none = none || !own[side.digit.axis].clip(side.lo, side.hi);
     }
     if (none) continue;
     std::fill(index, index + rank, 0);
