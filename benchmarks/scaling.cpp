@@ -3,7 +3,7 @@
 // each rank's scheduler decides what it would decide for its process, block by block. What planning
 // takes one rank is measured on this machine.
 //
-// usage: bench_scaling [--gpus N] [--only NAME] [--no-check]
+// usage: bench_scaling [--from N] [--to N] [--only NAME] [--no-check]
 
 #include <sys/resource.h>
 
@@ -154,6 +154,7 @@ std::string simulated(const Row& row, int gpus, ts::SimulationOptions options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  int least_gpus = kGpusPerNode;
   int most_gpus = 4096;
   std::string only;
   ts::SimulationOptions options;
@@ -163,14 +164,16 @@ int main(int argc, char** argv) {
   options.check = true;
   options.measure_planning = true;
   for (int i = 1; i < argc; ++i) {
-    if (std::strcmp(argv[i], "--gpus") == 0 && i + 1 < argc) {
+    if (std::strcmp(argv[i], "--to") == 0 && i + 1 < argc) {
       most_gpus = std::atoi(argv[++i]);
+    } else if (std::strcmp(argv[i], "--from") == 0 && i + 1 < argc) {
+      least_gpus = std::atoi(argv[++i]);
     } else if (std::strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
       only = argv[++i];
     } else if (std::strcmp(argv[i], "--no-check") == 0) {
       options.check = false;
     } else {
-      std::fprintf(stderr, "usage: bench_scaling [--gpus N] [--only NAME] [--no-check]\n");
+      std::fprintf(stderr, "usage: bench_scaling [--from N] [--to N] [--only NAME] [--no-check]\n");
       return 2;
     }
   }
@@ -198,6 +201,7 @@ int main(int argc, char** argv) {
   for (const Row& row : rows()) {
     if (!only.empty() && only != row.name) continue;
     for (int gpus = kGpusPerNode; gpus <= most_gpus; gpus *= 2) {
+      if (gpus < least_gpus) continue;
       std::printf("%s\n  %s", comma, simulated(row, gpus, options).c_str());
       std::fflush(stdout);
       comma = ",";

@@ -92,6 +92,18 @@ TEST(Simulate, AProductTakesItsFlops) {
   EXPECT_EQ(report.peak_device_bytes, std::vector<std::size_t>{4 * 80000});
 }
 
+TEST(Simulate, ADecompositionTakesItsFlops) {
+  Session own = session();
+  const Array kept = own.persist({ones({100, 20})})[0];
+  // 4 n^2 (m - n / 3) for the values, and a copy of them as one axis: 2 x 160 bytes.
+  SimulationReport report = simulate({svdvals(kept)}, machine(1));
+  EXPECT_EQ(report.tasks, 2);
+  EXPECT_NEAR(report.seconds, 4 * 400 * (100 - 20 / 3.0) / 1e9 + 0.32 * kMicro, kExact);
+  report = simulate({qr_r(kept)}, machine(1));
+  EXPECT_EQ(report.tasks, 1);
+  EXPECT_NEAR(report.seconds, 2 * 400 * (100 - 20 / 3.0) / 1e9, kExact);
+}
+
 TEST(Simulate, TheCriticalPathIsTheLongestChain) {
   SimulationOptions options = machine(1);
   options.fuse = false;
