@@ -1,7 +1,7 @@
 // Weak scaling on a modelled cluster of 8 to 4,096 GPUs, eight to a node and one rank a node: the
 // blocks of a GPU stay as many and as large, the arrays grow with the cluster. Nothing is computed;
 // each rank's scheduler decides what it would decide for its process, block by block. What planning
-// takes one rank is measured on this machine.
+// takes one rank is measured on this machine. scaling_table.py makes docs/scaling.md of the output.
 //
 // usage: bench_scaling [--from N] [--to N] [--only NAME] [--no-check]
 
@@ -32,6 +32,9 @@ constexpr std::int64_t kEdge = 8192;          // 8192^2 float64: 512 MiB
 constexpr std::int64_t kGatheredEdge = 8192;  // of what is gathered into one block
 constexpr std::int64_t kTallRows = 65'536;    // by 1024 float64: 512 MiB
 constexpr std::int64_t kTallColumns = 1024;
+constexpr double kAdapter = 50e9;  // 400 Gb/s
+constexpr double kNetworks[] = {kAdapter,
+                                kGpusPerNode* kAdapter};  // one for a node, or for each GPU
 
 struct Problem {
   std::vector<ts::Array> results;
@@ -115,12 +118,13 @@ std::string simulated(const Row& row, int gpus, ts::SimulationOptions options) {
   options.deliver = row.deliver;
   const Problem problem = row.make(gpus);
   char head[512];
-  std::snprintf(
-      head, sizeof head,
-      "{\"name\": \"%s\", \"gpus\": %d, \"nodes\": %d, \"rows\": %lld, \"columns\": %lld, "
-      "\"work\": %.6g",
-      row.name, gpus, options.ranks, static_cast<long long>(problem.rows),
-      static_cast<long long>(problem.columns), problem.work);
+  std::snprintf(head, sizeof head,
+                "{\"name\": \"%s\", \"network_bytes_per_s\": %g, \"gpus\": %d, \"nodes\": %d, "
+                "\"rows\": %lld, "
+                "\"columns\": %lld, \"work\": %.6g",
+                row.name, options.network_bytes_per_s, gpus, options.ranks,
+                static_cast<long long>(problem.rows), static_cast<long long>(problem.columns),
+                problem.work);
   const auto begin = std::chrono::steady_clock::now();
   ts::SimulationReport report;
   try {
@@ -160,7 +164,6 @@ int main(int argc, char** argv) {
   ts::SimulationOptions options;
   options.devices = kGpusPerNode;
   options.link_bytes_per_s = 450e9;
-  options.network_bytes_per_s = 50e9;
   options.check = true;
   options.measure_planning = true;
   for (int i = 1; i < argc; ++i) {
@@ -180,14 +183,14 @@ int main(int argc, char** argv) {
   std::printf(
       "{\"benchmark\": \"scaling\", %s, \"gpus_per_node\": %d, \"blocks_per_gpu\": %.0f, "
       "\"checked\": %s, \"model\": {\"memory_bytes_per_s\": %g, \"flops_per_s\": %g, "
-      "\"link_bytes_per_s\": %g, \"network_bytes_per_s\": %g, \"network_latency_s\": %g, "
+      "\"link_bytes_per_s\": %g, \"network_latency_s\": %g, "
       "\"host_bytes_per_s\": %g, \"disk_bytes_per_s\": %g, \"task_overhead_s\": %g, "
       "\"device_memory_bytes\": %zu, \"host_memory_bytes\": %zu},\n\"expressions\": [",
       ts::benchmarks::machine_facts().c_str(), kGpusPerNode, kBlocksPerGpu,
       options.check ? "true" : "false", options.memory_bytes_per_s, options.flops_per_s,
-      options.link_bytes_per_s, options.network_bytes_per_s, options.network_latency_s,
-      options.host_bytes_per_s, options.disk_bytes_per_s, options.task_overhead_s,
-      options.device_memory_bytes, options.host_memory_bytes);
+      options.link_bytes_per_s, options.network_latency_s, options.host_bytes_per_s,
+      options.disk_bytes_per_s, options.task_overhead_s, options.device_memory_bytes,
+      options.host_memory_bytes);
   const char* comma = "";
   for (const Row& row : rows()) {
     if (!only.empty() && only != row.name) continue;
@@ -198,13 +201,16 @@ int main(int argc, char** argv) {
   }
   std::printf("],\n\"rows\": [");
   comma = "";
-  for (const Row& row : rows()) {
-    if (!only.empty() && only != row.name) continue;
-    for (int gpus = kGpusPerNode; gpus <= most_gpus; gpus *= 2) {
-      if (gpus < least_gpus) continue;
-      std::printf("%s\n  %s", comma, simulated(row, gpus, options).c_str());
-      std::fflush(stdout);
-      comma = ",";
+  for (const double network : kNetworks) {
+    options.network_bytes_per_s = network;
+    for (const Row& row : rows()) {
+      if (!only.empty() && only != row.name) continue;
+      for (int gpus = kGpusPerNode; gpus <= most_gpus; gpus *= 2) {
+        if (gpus < least_gpus) continue;
+        std::printf("%s\n  %s", comma, simulated(row, gpus, options).c_str());
+        std::fflush(stdout);
+        comma = ",";
+      }
     }
   }
   std::printf("]}\n");

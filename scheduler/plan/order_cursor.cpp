@@ -178,6 +178,7 @@ bool TaskOrder::Cursor::before(std::int32_t a, std::int32_t b) const noexcept {
   const Stream& y = streams_[at(b)];
   if (x.position != y.position) return x.position < y.position;
   if (x.node != y.node) return x.node < y.node;
+  if (x.alignment != y.alignment) return x.alignment < y.alignment;
   const Plan& plan = *order_->plan_;
   return plan.encode(x.node, x.coords.data()) < plan.encode(y.node, y.coords.data());
 }

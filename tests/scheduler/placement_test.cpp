@@ -259,6 +259,20 @@ TEST(Share, TheWalkOverAShareFindsAllOfItInOrder) {
   }
 }
 
+// However many ranks there are, each finds what is its own in few boxes.
+TEST(Share, AShareIsFewBoxes) {
+  const Array x = random::normal({3000, 3000}, {.chunks = {10, 10}, .seed = 1});
+  const Plan plan =
+      plan_of({x + transpose(x) - mean(x, {.axis = 0}), matmul(x, x), std(x), sum(x, {.axis = 1})});
+  const TaskOrder order(plan);
+  for (const std::int32_t ranks : {2, 60, 512, 5000}) {
+    for (const std::int32_t rank : {0, ranks / 3, ranks - 1}) {
+      const Share share(order, {ranks}, comm::Rank{rank});
+      for (const auto& boxes : share.boxes()) EXPECT_LE(boxes.size(), 7U);
+    }
+  }
+}
+
 // Who reads a block, of this rank's tasks and of the other ranks', is what the plan says.
 TEST(Share, TheReadersOfABlockAreThoseOfThePlan) {
   for (std::uint64_t seed = 0; seed < 200; ++seed) {
