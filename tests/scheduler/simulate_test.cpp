@@ -166,6 +166,16 @@ TEST(Simulate, TasksOfOneNumberAreSpreadOverAllDevices) {
   }
 }
 
+// All blocks are needed for the singular values, before the first block of the vectors.
+TEST(Simulate, ATallDecompositionIsSpreadOverAllDevices) {
+  const Array x = random::normal({64 * 128, 16}, {.chunks = {128, 16}, .seed = 1});
+  const auto [u, s, vt] = svd(x);
+  SimulationOptions options = machine(4);
+  options.device_memory_bytes = std::size_t{1} << 30;
+  const SimulationReport report = simulate({u, s, vt}, options);
+  EXPECT_LT(report.seconds, 0.4 * report.busy_seconds);
+}
+
 // Ranks are nodes of one device; messages take 10 us, and 100 MB/s go through a node's adapter.
 SimulationOptions cluster(int ranks) {
   SimulationOptions options = machine(1);
