@@ -5,7 +5,9 @@ usage: scaling_table.py scaling.json > docs/scaling.md
        scaling_table.py --check docs/scaling.md scaling.json
 """
 import json
+import re
 import sys
+import textwrap
 
 HEAD = """# Scaling on a modelled cluster
 
@@ -20,11 +22,24 @@ python3 benchmarks/scaling_table.py benchmarks/results/scaling.json > docs/scali
 
 
 def gib(count):
-    return f"{count / 2**30:.3g}"
+    value = count / 2**30
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def rate(value):
     return f"{value / 1e9:.4g} GB/s"
+
+
+def filled(text):
+    """Paragraphs and items of a list broken into lines of one width."""
+    out = []
+    for part in re.split(r"\n(?=\n|- |## )", text):
+        empty = "\n" if part.startswith("\n") else ""
+        lines = " ".join(part.split())
+        indent = "  " if lines.startswith("- ") else ""
+        out.append(empty + textwrap.fill(lines, 118, subsequent_indent=indent, break_long_words=False,
+                                         break_on_hyphens=False))
+    return "\n".join(out) + "\n"
 
 
 def table(head, rows):
@@ -69,23 +84,21 @@ def assumptions(results):
     block = "512 MiB"
     return f"""## Assumptions
 
-- A node has {data['gpus_per_node']} GPUs and one rank. Each GPU has {gib(model['device_memory_bytes'])} GiB, of which a
-  memory-bound task moves {model['memory_bytes_per_s'] / 1e12:.3g} TB/s, and computes {model['flops_per_s'] / 1e12:.3g} TFLOP/s
-  (float64). A task takes the longer of the two times, and {1e6 * model['task_overhead_s']:.3g} us.
-- Within a node a GPU receives {rate(model['link_bytes_per_s'])} (NVLink). Host memory takes
-  {rate(model['host_bytes_per_s'])} from each GPU and holds {gib(model['host_memory_bytes'])} GiB of a node; the disk takes
-  {rate(model['disk_bytes_per_s'])}.
+- A node has {data['gpus_per_node']} GPUs and one rank. A GPU has {gib(model['device_memory_bytes'])} GiB, reads and writes
+  {model['memory_bytes_per_s'] / 1e12:.3g} TB/s of it, and computes {model['flops_per_s'] / 1e12:.3g} TFLOP/s (float64). A task takes
+  the longer of the two times, and {1e6 * model['task_overhead_s']:.3g} us.
+- Within a node a GPU receives {rate(model['link_bytes_per_s'])} (NVLink). Host memory takes {rate(model['host_bytes_per_s'])} from each
+  GPU and holds {gib(model['host_memory_bytes'])} GiB of a node; the disk takes {rate(model['disk_bytes_per_s'])} from each.
 - Between nodes each node sends and receives {rate(results.networks[0])} at once (one 400 Gb/s adapter), or
-  {rate(results.networks[-1])} (one for each GPU). A message takes {1e6 * model['network_latency_s']:.3g} us. The network between
-  the nodes has room for all of them.
+  {rate(results.networks[-1])} (one for each GPU). A message takes {1e6 * model['network_latency_s']:.3g} us. The network between the
+  nodes has room for all of them.
 - A node sends the blocks that it was asked for one after the other, in that order, and each to one other node; what all
   nodes need, its owner sends to all of them. Blocks go from GPU to GPU, and their buffers take no memory of their own.
 - Each of the ranks has the dispatcher that its process would have: placement, reservations, evictions, announcements
   and requests are those of a real run, and a checker has seen that each task ran once and after its inputs
-  (`"checked": {str(data['checked']).lower()}`). The time that dispatchers and messages take of a host's cores is not in the
-  modelled time.
-- Weak scaling: {data['blocks_per_gpu']:.0f} blocks of {block} for each GPU, of each array. The number of blocks along an
-  axis of a square array is rounded, so that GPUs have the same number of blocks at 8, 32, 128, 512 and 2048 only.
+  (`"checked": {str(data['checked']).lower()}`). What dispatchers and messages take of a host's cores is not in the modelled time.
+- Weak scaling: {data['blocks_per_gpu']:.0f} blocks of {block} for each GPU, of each array. The number of blocks along an axis of a
+  square array is rounded, so that GPUs have the same number of them at 8, 32, 128, 512 and 2048 only.
 - Arrays are drawn at random where they are needed first; results stay where they are made, but for single numbers, which
   every rank gets.
 """
@@ -140,6 +153,8 @@ def expression(results, entry):
 
 def findings(results):
     network = results.networks[0]
+    blocks = results.data["blocks_per_gpu"]
+    gpus_per_node = results.data["gpus_per_node"]
 
     def ends(name):
         rows = [row for row in results.of(name, network) if "refused" not in row]
@@ -154,37 +169,42 @@ def findings(results):
     us = [1e6 * r["rank_planning_seconds"] / r["most_tasks_of_a_rank"] for r in (product_two, product_all)]
     return f"""## What limits it
 
-- A transpose sends every block to another node once: {gib(add_all['network_bytes'] / add_all['gpus'])} GiB for each GPU at
-  {add_all['gpus']}, whatever the number of nodes. Memory is {results.model['memory_bytes_per_s'] * 8 / network:.0f} times as fast as
-  a node's adapter, so that the first step beyond one node costs nearly all efficiency, and further ones nothing.
-- A product: a rank's result blocks make up about a square, so that it fetches as many rows and columns of blocks as
-  that has. It sweeps them row by row and holds the columns' blocks from the first row to the last:
-  at {product_512['gpus']} GPUs a GPU holds {gib(product_512['peak_device_bytes'])} GiB; from there on they leave for the host's memory and
-  the disk ({gib(product_all['spilled_bytes'] / product_all['gpus'])} GiB of each GPU at {product_all['gpus']}), and the disk's rate
-  decides. A schedule that goes through k outermost, with panels broadcast, would hold one panel at a time; there is
-  none. Where ranks cannot have equal squares (16, 64, 256, 1024 and 4096 GPUs) the busiest node moves up to twice as much as the
-  others.
-- What all nodes need, its owner sends to each of them: in a tall decomposition
-  {gib(tall_all['most_sent_bytes'])} GiB leave one node at {tall_all['gpus']} GPUs, {gib(tall_two['most_sent_bytes'])} GiB at {tall_two['gpus']}.
-  Efficiency is {results.efficiency(tall_all):.2f} there; a tree of nodes would send that in a logarithm of steps.
-- `svd` of a matrix that is cut along both axes gathers it into one block: one GPU does all of it
-  ({svd_one['seconds']:.3g} s at {svd_one['gpus']} GPUs, of which {100 * svd_one['busy_seconds'] / svd_one['gpus'] / svd_one['seconds']:.0f} % of
-  the GPUs' time is work), and what does not fit a GPU is refused.
+- A transpose sends nearly every block to another node once: {gib(add_all['network_bytes'] / add_all['gpus'])} GiB for each GPU at
+  {add_all['gpus']:,}. A GPU's memory is {results.model['memory_bytes_per_s'] * gpus_per_node / network:.0f} times as fast as its part of a node's
+  adapter, so that the first step beyond one node costs nearly all efficiency, and later ones little.
+- A product: a rank's result blocks make up about a square, so that it fetches as many rows and columns of blocks as that
+  has, which grows as the work of a rank does. It sweeps the square row by row and holds the columns' blocks from
+  its first row to its last: {gib(product_two['peak_device_bytes'])} GiB of a GPU at {product_two['gpus']} GPUs, {gib(product_512['peak_device_bytes'])} GiB at
+  {product_512['gpus']}. From there on blocks leave for the host's memory and the disk, {gib(product_all['spilled_bytes'] / product_all['gpus'])} GiB
+  of each GPU at {product_all['gpus']:,}, and come back over slower links; nor does a node compute much before its first row's
+  columns are there. A schedule that takes k outermost and sends panels to all would hold one panel at a time and keep network
+  and GPUs busy at once; there is none yet. Where ranks cannot have equal squares (16, 64, 256, 1024 and 4096 GPUs) the busiest
+  node moves up to twice as much as others.
+- What all nodes need, its owner sends to each of them: in a tall decomposition {gib(tall_all['most_sent_bytes'])} GiB leave one node
+  at {tall_all['gpus']:,} GPUs, {gib(tall_two['most_sent_bytes'])} GiB at {tall_two['gpus']}, and efficiency is {results.efficiency(tall_all):.2f}. A tree of
+  nodes would take a logarithm of steps; there is none yet.
+- `svd` of a matrix that is cut along both axes gathers it into one block: one GPU does all of it, {svd_one['seconds']:.3g} s at
+  {svd_one['gpus']} GPUs, {100 * svd_one['busy_seconds'] / svd_one['gpus'] / svd_one['seconds']:.0f} % of whose time is work, and what does not fit one GPU is
+  refused: there is no weak scaling of it.
 
 ## Planning
 
-No rank looks at another rank's tasks, but for readers of blocks of its own. From {add_two['nodes']} ranks to {add_all['nodes']}:
+A rank looks at its own tasks, and at other ranks' only to know who reads a block of its own. From {add_two['nodes']} ranks to
+{add_all['nodes']}, plan and share together take a rank:
 
-- `x + x.T - x.mean(axis=0)`: {planning_ms(add_two):.2f} ms and {planning_ms(add_all):.2f} ms for a rank's
-  {add_two['most_tasks_of_a_rank']} and {add_all['most_tasks_of_a_rank']} tasks. More of the blocks that they read are other ranks' as
-  ranks become more, until all transposed ones are.
-- A product's tasks for a rank grow as the work does, with the square root of the number of ranks: {us[0]:.2f} us and {us[1]:.2f} us
-  for a task, the latter with evictions.
-- A tall decomposition: the share takes {1e3 * tall_two['rank_planning_seconds']:.2f} ms and {1e3 * tall_all['rank_planning_seconds']:.2f} ms, the
-  plan {1e3 * tall_two['plan_seconds']:.2f} ms and {1e3 * tall_all['plan_seconds']:.2f} ms: it has tables with an entry for each block
-  along an axis, and here one axis has them all, {8 * tall_all['gpus']:,}. This is what grows with the number of ranks; of arrays cut along
-  two axes it is the square root. A session also notes whose each block of a kept array is, 4 bytes for each, and tells all
-  other ranks when it begins and ends a computation; neither is in these figures.
+- `x + x.T - x.mean(axis=0)`: {planning_ms(add_two):.2f} and {planning_ms(add_all):.2f} ms, for {add_two['most_tasks_of_a_rank']} and
+  {add_all['most_tasks_of_a_rank']} tasks. With more ranks more of the blocks that they read are others', until all transposed
+  ones are, and lie further apart in the scheduler's tables.
+- `a.dot(b)`: {planning_ms(product_two):.2f} and {planning_ms(product_all):.2f} ms, for {product_two['most_tasks_of_a_rank']:,} and {product_all['most_tasks_of_a_rank']:,}
+  tasks: a rank's tasks grow as its work does, with the square root of the number of ranks. A task takes {us[0]:.2f} and {us[1]:.2f} us,
+  the latter with evictions.
+- `svd` of a tall matrix: {planning_ms(tall_two):.2f} and {planning_ms(tall_all):.2f} ms, for {tall_two['most_tasks_of_a_rank']} and {tall_all['most_tasks_of_a_rank']} tasks. The plan
+  has tables with an entry for each block along an axis, and here one axis has all {blocks * tall_all['gpus']:,.0f}: the plan grows from
+  {1e3 * tall_two['plan_seconds']:.2f} to {1e3 * tall_all['plan_seconds']:.2f} ms. This does grow with the number of ranks; of arrays cut along two axes,
+  with its square root.
+
+Not in these figures: a session notes whose each block of a kept array is, 4 bytes for each, and tells all other ranks when it
+begins and ends a computation.
 
 Measured on {results.data['processor']}, one of {results.data['cores']} cores, in a {results.data['build'].lower()} build.
 """
@@ -192,9 +212,9 @@ Measured on {results.data['processor']}, one of {results.data['cores']} cores, i
 
 def page(data):
     results = Results(data)
-    parts = [HEAD, assumptions(results), legend()]
+    parts = [HEAD, filled(assumptions(results)), filled(legend())]
     parts += [expression(results, entry) for entry in data["expressions"]]
-    parts.append(findings(results))
+    parts.append(filled(findings(results)))
     return "\n".join(parts)
 
 
