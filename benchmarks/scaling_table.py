@@ -116,7 +116,7 @@ def legend():
 - *peak*: the most memory that a GPU's blocks take. *spilled*: GiB that a GPU writes to host memory and disk.
 - *plan*: ms that this machine takes for what every rank does once, the plan and its order. *share*: ms for all that one
   rank's dispatcher decides during the run, its start included, for the slowest of the first, the middle and the last rank,
-  each run again by itself, the fastest of 5 times. *a task*: us of that for each of its tasks.
+  each run again by itself. Both are the fastest of many times. *a task*: us of that for each of its tasks.
 """
 
 

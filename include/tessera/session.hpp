@@ -80,7 +80,7 @@ struct SimulationOptions {
   bool check = false;
   /// Also finds the longest chain of dependent tasks, for some time more.
   bool critical_path = true;
-  /// Also measures what the scheduling of one rank's tasks takes this machine: `rank_planning_seconds`.
+  /// Also measures what planning takes one rank on this machine: `plan_seconds` and `rank_planning_seconds`.
   bool measure_planning = false;
 };
 
@@ -99,9 +99,10 @@ struct SimulationReport {
   std::size_t peak_state_bytes = 0;    ///< of one rank's scheduler's own tables
   std::vector<std::size_t> peak_device_bytes;  ///< rank by rank
   std::vector<std::int64_t> rank_tasks;        ///< of each rank
-  /// Measured on this machine, not modelled: making the plan and its order, which every rank does once.
+  /// Measured on this machine, not modelled, where asked for: making the plan and its order, which every rank does
+  /// once.
   double plan_seconds = 0.0;
-  /// Measured likewise, where asked for: all that one rank's scheduler decides during the run, for the slowest of
+  /// Measured likewise: all that one rank's scheduler decides during the run, for the slowest of
   /// the first, the middle and the last rank.
   double rank_planning_seconds = 0.0;
 };

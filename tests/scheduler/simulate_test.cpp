@@ -253,7 +253,9 @@ TEST(SimulateRanks, OneRankIsTheMachineThatItWas) {
   EXPECT_GT(plain.spilled_bytes, 0U);
   EXPECT_EQ(same.spilled_bytes, plain.spilled_bytes);
   EXPECT_EQ(same.peak_device_bytes, plain.peak_device_bytes);
+  EXPECT_EQ(plain.plan_seconds, 0.0);
   EXPECT_EQ(plain.rank_planning_seconds, 0.0);
+  EXPECT_GT(same.plan_seconds, 0.0);
   EXPECT_GT(same.rank_planning_seconds, 0.0);
 }
 
