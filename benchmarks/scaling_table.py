@@ -175,8 +175,8 @@ def findings(results):
 - A product: a rank's result blocks make up about a square, so that it fetches as many rows and columns of blocks as that
   has, which grows as the work of a rank does. It sweeps the square row by row and holds the columns' blocks from
   its first row to its last: {gib(product_two['peak_device_bytes'])} GiB of a GPU at {product_two['gpus']} GPUs, {gib(product_512['peak_device_bytes'])} GiB at
-  {product_512['gpus']}. From there on blocks leave for the host's memory and the disk, {gib(product_all['spilled_bytes'] / product_all['gpus'])} GiB
-  of each GPU at {product_all['gpus']:,}, and come back over slower links; nor does a node compute much before its first row's
+  {product_512['gpus']}. Where a GPU has less, blocks leave for the host's memory and the disk, {gib(product_all['spilled_bytes'] / product_all['gpus'])} GiB
+  of each GPU at {product_all['gpus']:,}, and come back over slower links. Nor does a node compute much before its first row's
   columns are there. A schedule that takes k outermost and sends panels to all would hold one panel at a time and keep network
   and GPUs busy at once; there is none yet. Where ranks cannot have equal squares (16, 64, 256, 1024 and 4096 GPUs) the busiest
   node moves up to twice as much as others.
