@@ -421,7 +421,21 @@ void SocketMessenger::give_up(Peer& peer, const std::string& why) {
   }
 }
 
-void SocketMessenger::lose(Peer& peer, const std::string& why) {
+void SocketMessenger::cut(Rank rank, const std::string& why) {
+  Peer& peer = *peers_[static_cast<std::size_t>(rank.number)];
+  const std::lock_guard lock(peer.mutex);
+  if (peer.lost) return;
+  peer.why_cut = why;
+  // The thread notices that the connection has closed.
+  ::shutdown(peer.socket.handle(), SHUT_RDWR);
+}
+
+void SocketMessenger::lose(Peer& peer, const std::string& seen) {
+  std::string why = seen;
+  {
+    const std::lock_guard lock(peer.mutex);
+    if (!peer.why_cut.empty()) why = peer.why_cut;
+  }
   ::epoll_ctl(epoll_.handle(), EPOLL_CTL_DEL, peer.socket.handle(), nullptr);
   ::shutdown(peer.socket.handle(), SHUT_RDWR);
   give_up(peer, why);

@@ -39,6 +39,9 @@ class SocketMessenger final : public Messenger {
   void start(Receiver& receiver) override;
   void send(Rank to, const Envelope& envelope, const std::byte* body, std::size_t bytes,
             Done done) override;
+  /// Makes a peer lost, on both ends. Of any thread, after start().
+  void cut(Rank rank, const std::string& why);
+  const SocketOptions& options() const noexcept { return options_; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -75,6 +78,7 @@ class SocketMessenger final : public Messenger {
     std::deque<Outgoing> queue;
     std::deque<Done> offered;  // of bodies that the peer has not taken yet
     bool reads_us = false;
+    std::string why_cut;
     bool lost = false;
     bool asked = false;  // the thread knows that there is something to write
     Clock::time_point last_written;
