@@ -1,5 +1,7 @@
 #include "benchmarks/floors.hpp"
 
+#include "core/environment.hpp"
+
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -19,7 +21,6 @@
 namespace tessera::benchmarks::floors {
 namespace {
 
-constexpr int kThreads = 2;
 constexpr std::int64_t kPiece = std::int64_t{1} << 18;  // elements handed to a thread at a time
 constexpr std::int64_t kStrip = 512;  // elements that stay in the first-level cache
 constexpr std::int64_t kTile = 64;
@@ -47,22 +48,22 @@ void stream(double* to, const double* from, std::int64_t count) {
   std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(double));
 }
 
-/// work(i) for all i below `count`, on two threads.
+/// work(i) for all i below `count`, on all threads.
 template <typename F>
-void on_two_threads(std::int64_t count, F work) {
+void on_all_threads(std::int64_t count, F work) {
   std::atomic<std::int64_t> next{0};
   const auto loop = [&] {
     for (std::int64_t i = next++; i < count; i = next++) work(i);
   };
   std::vector<std::jthread> helpers;
-  for (int t = 1; t < kThreads; ++t) helpers.emplace_back(loop);
+  for (int t = 1; t < thread_count(); ++t) helpers.emplace_back(loop);
   loop();
 }
 
 /// work(begin, end) for stretches of `count` elements.
 template <typename F>
 void in_pieces(std::int64_t count, std::int64_t piece, F work) {
-  on_two_threads((count + piece - 1) / piece,
+  on_all_threads((count + piece - 1) / piece,
                  [&](std::int64_t i) { work(i * piece, std::min(count, (i + 1) * piece)); });
 }
 
@@ -112,7 +113,7 @@ void tile_pairs(std::int64_t n, F work) {
   constexpr std::int64_t kGroup = 32;
   const std::int64_t tiles = n / kTile;
   const std::int64_t groups = (tiles + kGroup - 1) / kGroup;
-  on_two_threads(groups * groups, [&](std::int64_t at) {
+  on_all_threads(groups * groups, [&](std::int64_t at) {
     const std::int64_t gi = at / groups;
     const std::int64_t gj = at % groups;
     if (gi > gj) return;
@@ -163,9 +164,11 @@ Moments column_moments(const double* x, std::int64_t rows, std::int64_t cols, co
       all.square[c] += mine.square[c];
     }
   };
-  std::jthread helper(loop);
-  loop();
-  helper.join();
+  {
+    std::vector<std::jthread> helpers;
+    for (int t = 1; t < thread_count(); ++t) helpers.emplace_back(loop);
+    loop();
+  }
   return all;
 }
 
@@ -193,10 +196,16 @@ Buffer make_buffer(std::int64_t count) {
   return Buffer(reinterpret_cast<double*>(data), Unmap{bytes});
 }
 
-void fill(double* x, std::int64_t count) {
+int thread_count() {
+  static const int kCount = core::available_cores();
+  return kCount;
+}
+
+void fill(double* x, std::int64_t count, std::uint64_t seed) {
+  const std::uint64_t first = 0x9e3779b97f4a7c15u + seed * 0xd1342543de82ef95u;
   in_pieces(count, kPiece, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      std::uint64_t h = static_cast<std::uint64_t>(i) + 0x9e3779b97f4a7c15u;
+      std::uint64_t h = static_cast<std::uint64_t>(i) + first;
       h = (h ^ (h >> 30)) * 0xbf58476d1ce4e5b9u;
       h = (h ^ (h >> 27)) * 0x94d049bb133111ebu;
       x[i] = static_cast<double>((h ^ (h >> 31)) >> 11) * 0x1p-53;
@@ -278,7 +287,11 @@ void smallest_and_largest(const double* x, std::int64_t count, double* out) {
   });
 }
 
-void add_transpose(const double* x, std::int64_t n, double* out) {
+namespace {
+
+/// x + x^T, minus `mean` along every row where there is one.
+template <bool kMean>
+void add_transpose(const double* x, const double* mean, std::int64_t n, double* out) {
   tile_pairs(n, [&](std::int64_t i, std::int64_t j, std::int64_t next) {
     alignas(64) double turned[2][kTile * kTile];
     alignas(64) double line[kTile];
@@ -289,11 +302,25 @@ void add_transpose(const double* x, std::int64_t n, double* out) {
       for (std::int64_t r = 0; r < kTile; ++r) {
         for (std::int64_t c = 0; c < kTile; ++c) {
           line[c] = x[at + r * n + c] + turned[side][r * kTile + c];
+          if constexpr (kMean) line[c] -= mean[at % n + c];
         }
         stream(out + at + r * n, line, kTile);
       }
     }
   });
+}
+
+}  // namespace
+
+void add_transpose(const double* x, std::int64_t n, double* out) {
+  add_transpose<false>(x, nullptr, n, out);
+}
+
+void centred(const double* x, std::int64_t n, double* out) {
+  std::vector<double> mean(static_cast<std::size_t>(n));
+  column_sums(x, n, n, mean.data());
+  for (double& m : mean) m /= static_cast<double>(n);
+  add_transpose<true>(x, mean.data(), n, out);
 }
 
 double sum_of_centred(const double* x, std::int64_t n) {

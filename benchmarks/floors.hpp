@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <memory>
 
-// Hand-written loops that each do the work of one benchmark row and nothing else, on two threads,
+// Hand-written loops that each do the work of one benchmark row and nothing else, on all cores,
 // plain row-major arrays and memory whose pages exist already. They are compiled for the machine
 // they run on.
 
@@ -18,8 +18,10 @@ using Buffer = std::unique_ptr<double[], Unmap>;
 
 /// `count` doubles on huge pages that have all been touched.
 Buffer make_buffer(std::int64_t count);
-/// Numbers spread evenly over [0, 1), the same every time.
-void fill(double* x, std::int64_t count);
+/// Threads that every loop runs on: the cores of this process.
+int thread_count();
+/// Numbers spread evenly over [0, 1), the same every time for the same seed.
+void fill(double* x, std::int64_t count, std::uint64_t seed = 0);
 /// Largest distance between elements, relative to the largest expected one.
 double distance(const double* got, const double* expected, std::int64_t count);
 
@@ -28,6 +30,8 @@ void column_sums(const double* x, std::int64_t rows, std::int64_t cols, double* 
 void column_deviations(const double* x, std::int64_t rows, std::int64_t cols, double* out);
 void smallest_and_largest(const double* x, std::int64_t count, double* out);
 void add_transpose(const double* x, std::int64_t n, double* out);
+/// x + x^T minus the mean of each column of x.
+void centred(const double* x, std::int64_t n, double* out);
 double sum_of_centred(const double* x, std::int64_t n);
 void transpose(const double* x, std::int64_t n, double* out);
 void column_running_sums(const double* x, std::int64_t rows, std::int64_t cols, double* out);

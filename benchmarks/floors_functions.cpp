@@ -60,12 +60,13 @@ constexpr std::int64_t kPairs = 256;
 constexpr std::int64_t kPiece = std::int64_t{1} << 17;  // pairs handed to a thread at a time
 
 template <typename F>
-void on_two_threads(std::int64_t count, F work) {
+void on_all_threads(std::int64_t count, F work) {
   std::atomic<std::int64_t> next{0};
   const auto loop = [&] {
     for (std::int64_t i = next++; i < count; i = next++) work(i);
   };
-  const std::jthread helper(loop);
+  std::vector<std::jthread> helpers;
+  for (int t = 1; t < thread_count(); ++t) helpers.emplace_back(loop);
   loop();
 }
 
@@ -82,7 +83,7 @@ void random_numbers(std::uint64_t seed, unsigned distribution, std::int64_t coun
                     Draw draw) {
   const PhiloxKey key = philox_key(seed, distribution);
   const std::int64_t pairs = (count + 1) / 2;
-  on_two_threads((pairs + kPiece - 1) / kPiece, [&](std::int64_t piece) {
+  on_all_threads((pairs + kPiece - 1) / kPiece, [&](std::int64_t piece) {
     alignas(64) unsigned long long even[kPairs], odd[kPairs];
     alignas(64) double line[2 * kPairs];
     const std::int64_t end = std::min(pairs, (piece + 1) * kPiece);
@@ -112,7 +113,7 @@ double one_of_ten(double x) {
 }  // namespace
 
 void ten_functions(const double* x, std::int64_t count, double* out) {
-  on_two_threads((count + kPiece - 1) / kPiece, [&](std::int64_t piece) {
+  on_all_threads((count + kPiece - 1) / kPiece, [&](std::int64_t piece) {
     std::int64_t i = piece * kPiece;
     const std::int64_t end = std::min(count, i + kPiece);
 #if defined(__AVX512F__) && defined(__GLIBC__)
@@ -142,7 +143,7 @@ void normal(std::uint64_t seed, std::int64_t count, double* out) {
 
 void product(const double* a, const double* b, std::int64_t n, bool transposed, double* out) {
   const int m = static_cast<int>(n);
-  openblas_set_num_threads(2);
+  openblas_set_num_threads(thread_count());
   cblas_dgemm(CblasRowMajor, CblasNoTrans, transposed ? CblasTrans : CblasNoTrans, m, m, m, 1.0, a,
               m, b, m, 0.0, out, m);
   // What the engine's own calls expect.
@@ -155,7 +156,7 @@ double product_deviation(const double* a, std::int64_t n, double* work) {
   std::vector<double> sums(static_cast<std::size_t>(n));
   std::vector<double> squares(static_cast<std::size_t>(n));
   const double shift = work[0];
-  on_two_threads(n, [&](std::int64_t r) {
+  on_all_threads(n, [&](std::int64_t r) {
     constexpr std::int64_t kLanes = 32;
     double lanes[3][kLanes] = {};
     for (std::int64_t c = 0; c < n; c += kLanes) {
@@ -198,7 +199,7 @@ void tall_svd(const double* x, std::int64_t rows, std::int64_t cols, std::int64_
   const auto width = static_cast<std::size_t>(cols);
   std::vector<double> factors(static_cast<std::size_t>(blocks) * width * width);
   openblas_set_num_threads(1);
-  on_two_threads(blocks, [&](std::int64_t i) {
+  on_all_threads(blocks, [&](std::int64_t i) {
     double* q = u + i * block * cols;
     std::memcpy(q, x + i * block * cols, static_cast<std::size_t>(block) * width * sizeof(double));
     std::vector<double> tau(width);
@@ -212,7 +213,7 @@ void tall_svd(const double* x, std::int64_t rows, std::int64_t cols, std::int64_
   std::vector<double> small(factors.size());
   LAPACKE_dgesdd(LAPACK_ROW_MAJOR, 'S', static_cast<int>(blocks) * n, n, factors.data(), n, s,
                  small.data(), n, vt, n);
-  on_two_threads(blocks, [&](std::int64_t i) {
+  on_all_threads(blocks, [&](std::int64_t i) {
     constexpr std::int64_t kRows = 1000;
     std::vector<double> strip(static_cast<std::size_t>(kRows) * width);
     for (std::int64_t r = 0; r < block; r += kRows) {

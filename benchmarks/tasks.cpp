@@ -1,14 +1,17 @@
 // What one task costs on host devices when its kernel does nothing: its inputs and readers found by
 // arithmetic, memory for its block taken and given back, placement, reservation, hand-over to a
-// worker, completion. Every task of a layer reads two blocks of the layer before.
+// worker, completion. In a grid every task of a layer reads two blocks of the layer before, in a
+// chain its own, and in a tree two that no other reads.
 //
-// usage: bench_tasks [--layers N] [--width N] [--workers N] [--devices N] [--repeat N] [--window N]
+// usage: bench_tasks [--shape grid|chain|tree] [--layers N] [--width N] [--workers N] [--devices N]
+//                    [--repeat N] [--window N]
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,7 +25,11 @@ namespace sched = tessera::scheduler;
 
 namespace {
 
+enum class Layout : std::uint8_t { kGrid, kChain, kTree };
+constexpr const char* kLayouts[] = {"grid", "chain", "tree"};
+
 struct Options {
+  Layout layout = Layout::kGrid;
   std::int64_t layers = 1000;
   std::int64_t width = 1000;
   std::int64_t workers = 2;
@@ -31,33 +38,49 @@ struct Options {
   std::int64_t window = 4096;
 };
 
-sched::Access two_neighbours(std::int64_t width) {
+/// What the tasks of a layer of `width` read of a layer of `before`.
+sched::Access reads(Layout layout, std::int64_t width, std::int64_t before) {
   std::vector<std::int32_t> low, high;
   for (std::int64_t i = 0; i < width; ++i) {
-    low.push_back(static_cast<std::int32_t>(std::min(i, width - 2)));
-    high.push_back(low.back() + 2);
+    const std::int64_t first = layout == Layout::kGrid    ? std::min(i, before - 2)
+                               : layout == Layout::kChain ? i
+                                                          : 2 * i;
+    low.push_back(static_cast<std::int32_t>(first));
+    high.push_back(static_cast<std::int32_t>(first + (layout == Layout::kChain ? 1 : 2)));
   }
   sched::Access access;
-  access.links.push_back({0, sched::AxisMap::ranges(low, high, width)});
+  access.links.push_back({0, sched::AxisMap::ranges(low, high, before)});
   return access;
+}
+
+/// Widths of the layers. A tree has about as many tasks as the others.
+std::vector<std::int64_t> layer_widths(const Options& options) {
+  if (options.layout != Layout::kTree)
+    return std::vector<std::int64_t>(static_cast<std::size_t>(options.layers), options.width);
+  std::vector<std::int64_t> widths{1};
+  while (4 * widths.front() <= options.layers * options.width)
+    widths.insert(widths.begin(), 2 * widths.front());
+  return widths;
 }
 
 sched::Plan layers_of_tasks(const Options& options) {
   sched::Plan plan;
-  const ts::ChunkGrid grid({ts::AxisChunks::regular(options.width, 1)});
-  for (std::int64_t layer = 0; layer < options.layers; ++layer) {
-    const auto number = static_cast<sched::NodeIndex>(layer);
+  std::int64_t before = 0;
+  for (const std::int64_t width : layer_widths(options)) {
+    const auto number = static_cast<sched::NodeIndex>(plan.nodes.size());
+    const ts::ChunkGrid grid({ts::AxisChunks::regular(width, 1)});
     sched::PlanNode node;
     node.label = "empty";
-    node.counts = {options.width};
-    if (layer > 0) {
+    node.counts = {width};
+    if (before > 0) {
       sched::PlanInput input;
       input.slot = plan.nodes.back().outputs[0];
-      input.access = two_neighbours(options.width);
+      input.access = reads(options.layout, width, before);
       node.inputs.push_back(std::move(input));
     }
     node.outputs = {plan.add_slot(number, 0, ts::kernels::BlockSize(grid, ts::DType::kFloat64))};
     plan.add_node(std::move(node));
+    before = width;
   }
   plan.slots.back().retained = true;
   plan.finalize();
@@ -82,6 +105,13 @@ bool parse(int argc, char** argv, Options& options) {
                {"--repeat", &options.repeat},   {"--window", &options.window}};
   for (int i = 1; i < argc; i += 2) {
     bool found = false;
+    for (std::size_t k = 0; k < std::size(kLayouts); ++k) {
+      if (i + 1 < argc && std::strcmp(argv[i], "--shape") == 0 &&
+          std::strcmp(argv[i + 1], kLayouts[k]) == 0) {
+        options.layout = static_cast<Layout>(k);
+        found = true;
+      }
+    }
     for (const auto& option : known) {
       if (i + 1 < argc && std::strcmp(argv[i], option.name) == 0) {
         *option.value = std::atoll(argv[i + 1]);
@@ -99,7 +129,8 @@ int main(int argc, char** argv) {
   Options options;
   if (!parse(argc, argv, options)) {
     std::fprintf(stderr,
-                 "usage: bench_tasks [--layers N] [--width N (at least 2)] [--workers N] "
+                 "usage: bench_tasks [--shape grid|chain|tree] [--layers N] [--width N (at least "
+                 "2)] [--workers N] "
                  "[--devices N] [--repeat N] [--window N]\n");
     return 2;
   }
@@ -130,11 +161,14 @@ int main(int argc, char** argv) {
   std::size_t all_bytes = 0;
   microseconds_per_task(order, run, all_bytes);
   std::printf(
-      "{\"benchmark\": \"tasks\", %s, \"tasks\": %lld, \"dependences\": 2, \"workers\": %lld, "
+      "{\"benchmark\": \"tasks\", %s, \"shape\": \"%s\", \"tasks\": %lld, \"dependences\": %d, "
+      "\"workers\": %lld, "
       "\"devices\": %lld, \"window\": %lld, \"planning_us_per_task\": %.4f, "
       "\"us_per_task\": %.4f, \"us_per_task_raw\": [%s], \"state_bytes\": %zu, "
       "\"state_bytes_per_waiting_task\": %.1f}\n",
-      tessera::benchmarks::machine_facts().c_str(), static_cast<long long>(plan.total_tasks()),
+      tessera::benchmarks::machine_facts().c_str(),
+      kLayouts[static_cast<std::size_t>(options.layout)],
+      static_cast<long long>(plan.total_tasks()), options.layout == Layout::kChain ? 1 : 2,
       static_cast<long long>(options.workers), static_cast<long long>(options.devices),
       static_cast<long long>(options.window),
       1e6 * planning.count() / static_cast<double>(plan.total_tasks()), times[times.size() / 2],
