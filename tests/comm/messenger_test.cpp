@@ -146,9 +146,15 @@ TEST_P(MessengerConformance, ABodyThatNobodyWantsIsDroppedAndTheNextOneIsRight) 
   start(2);
   const auto first = pattern(300'000, 1);
   const auto second = pattern(300'000, 2);
-  at(0).send(Rank{1}, {0, Inbox::kDrop, 0, 0, 1}, first.data(), first.size(), {});
-  at(0).send(Rank{1}, {0, 0, 0, 0, 2}, second.data(), second.size(), {});
+  // The bodies stay until their sender has them back, whether they are wanted or not.
+  std::promise<void> done[2];
+  at(0).send(Rank{1}, {0, Inbox::kDrop, 0, 0, 1}, first.data(), first.size(),
+             [&](const std::exception_ptr&) { done[0].set_value(); });
+  at(0).send(Rank{1}, {0, 0, 0, 0, 2}, second.data(), second.size(),
+             [&](const std::exception_ptr&) { done[1].set_value(); });
   ASSERT_TRUE(inboxes_[1].wait([&] { return inboxes_[1].messages.size() == 2; }));
+  for (std::promise<void>& one : done)
+    ASSERT_EQ(one.get_future().wait_for(20s), std::future_status::ready);
   for (const Inbox::Message& message : inboxes_[1].messages) {
     if (message.envelope.b == 2) {
       EXPECT_EQ(message.body, second);
