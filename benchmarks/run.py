@@ -316,7 +316,7 @@ def run_suite(options: argparse.Namespace, arguments: list[str], folder: str) ->
     chosen = choose(listing["workloads"], options.only)
     threads = len(os.sched_getaffinity(0))
     versions, libraries = find_libraries(options, threads)
-    effort = Effort(options.repeat or (2 if options.quick else 5), 2.0 if options.quick else 6.0)
+    effort = Effort(options.repeat or (2 if options.quick else 5), 2.0 if options.quick else 3.0)
     suite = Suite(options, programs, folder, threads, edge_for(options.quick), effort,
                   60.0 if options.quick else 240.0, libraries)
     result = {"schema": SCHEMA, "command": ["benchmarks/run.sh", *arguments], "commit": commit(),
