@@ -139,6 +139,7 @@ struct BlockOp {
   bool pure = true;                            ///< may be run again for the same result
   bool wide = false;                           ///< uses all workers of its device
   bool streamed = false;                       ///< the many blocks a task reads come one after another
+  double flops = 0.0;                          ///< of one full task, for the cost model; 0: what it moves decides
 };
 /// True once a delayed call has run.
 struct Awaited {

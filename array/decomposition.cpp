@@ -45,6 +45,15 @@ AxisChunks join_chunks(const AxisChunks& axis, std::int64_t least, std::int64_t 
   return AxisChunks::of(std::move(extents));
 }
 
+// Operations of factorisations of m x n, m >= n (Golub and Van Loan, Matrix Computations, 5.2 and 8.6): R by
+// Householder reflections, and as many more for Q; singular values by bidiagonalisation, and with vectors after a QR.
+double qr_flops(double m, double n, bool with_q) { return (with_q ? 4.0 : 2.0) * n * n * (m - n / 3.0); }
+double svd_flops(double m, double n, bool with_vectors) {
+  return with_vectors ? 6.0 * m * n * n + 20.0 * n * n * n : 4.0 * n * n * (m - n / 3.0);
+}
+// A complex multiplication and addition are eight operations instead of two.
+double flops_of(DType dtype, double real) { return is_complex(dtype) ? 4.0 * real : real; }
+
 std::shared_ptr<const Node> block_qr(const Array& x, bool with_q, const Where& where) {
   const AxisChunks& rows = x.chunks().axis(0);
   const std::int64_t n = x.shape()[1];
@@ -64,6 +73,9 @@ std::shared_ptr<const Node> block_qr(const Array& x, bool with_q, const Where& w
   op.attributes = std::move(attributes);
   op.tasks = r_grid.counts();
   op.reads = {array::same_blocks(2)};
+  const auto more = static_cast<double>(std::max(rows.max_size(), n));
+  const auto less = static_cast<double>(std::min(rows.max_size(), n));
+  op.flops = flops_of(x.dtype(), qr_flops(more, less, with_q));
   return array::make_block_node(with_q ? "qr" : "qr_r", std::move(op), {x}, std::move(outputs), where);
 }
 
@@ -88,9 +100,14 @@ QR tall_qr(const Array& x, bool with_q, const Where& where) {
   // Block i of q is its first factor times its rows of the tree's.
   const Array q(node, 0);
   const Array rows = rechunk(top.q, Chunks(r_stack.chunks()), where);
-  const Array product = array::make_block_array("qr", std::make_shared<array::BlockProductAttributes>(), {q, rows},
-                                                {array::same_blocks(2), array::same_blocks(2)}, x.dtype(), q.chunks(), where);
-  return {product, top.r};
+  array::BlockOp op;
+  op.attributes = std::make_shared<array::BlockProductAttributes>();
+  op.tasks = q.chunks().counts();
+  op.reads = {array::same_blocks(2), array::same_blocks(2)};
+  const auto edge = static_cast<double>(n);
+  op.flops = flops_of(x.dtype(), 2.0 * static_cast<double>(q.chunks().axis(0).max_size()) * edge * edge);
+  const auto product = array::make_block_node("qr", std::move(op), {q, rows}, {{x.dtype(), q.chunks(), q.shape(), std::nullopt}}, where);
+  return {Array(product, 0), top.r};
 }
 
 QR any_qr(const Array& x, bool with_q, const Where& where) {
@@ -121,6 +138,7 @@ std::shared_ptr<const Node> block_svd(const Array& x, bool with_vectors, const W
   op.tasks = {1, 1};
   op.reads = {array::same_blocks(2)};
   op.wide = true;
+  op.flops = flops_of(x.dtype(), svd_flops(static_cast<double>(std::max(m, n)), static_cast<double>(k), with_vectors));
   return array::make_block_node(with_vectors ? "svd" : "svdvals", std::move(op), {x}, std::move(outputs), where);
 }
 

@@ -25,6 +25,10 @@ pkg_check_modules(HDF5 QUIET IMPORTED_TARGET hdf5)
 pkg_check_modules(PMIX QUIET IMPORTED_TARGET pmix)
 set(TESSERA_HAVE_PMIX ${PMIX_FOUND})
 
+# The module that carries blocks over RDMA networks is built where this is (PkgConfig::UCX).
+pkg_check_modules(UCX QUIET IMPORTED_TARGET ucx>=1.11)
+set(TESSERA_HAVE_UCX ${UCX_FOUND})
+
 if(TESSERA_BUILD_TOOLS)
   find_package(CLI11 REQUIRED)
   # For `tessera info`; what the NetCDF module was linked to says so itself when it is loaded.

@@ -16,12 +16,15 @@ namespace tessera::comm {
 
 /// What goes ahead of a message's body. Its meaning is the receiver's matter.
 struct Envelope {
-  std::uint32_t kind = 0;
+  std::uint32_t kind = 0;  ///< below kFirstOwnKind
   std::uint32_t flags = 0;
   std::uint64_t step = 0;
   std::uint64_t a = 0;
   std::uint64_t b = 0;
 };
+
+/// Kinds from here on are words between messengers; receivers are not told.
+constexpr std::uint32_t kFirstOwnKind = 0x80000000;
 
 /// What a messenger tells; on its own threads, one call at a time. Calls may send, and must not
 /// block.

@@ -3,8 +3,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include "comm/joined_world.hpp"
 #include "comm/pmix/pmix_job.hpp"
-#include "comm/sockets/bootstrap.hpp"
 #include "core/environment.hpp"
 #include "core/job.hpp"
 #include "core/text.hpp"

@@ -90,6 +90,16 @@ std::optional<double> seconds(Get get, const char* name) {
   return parse_number<double>(name, v, 0.05, 1e6);
 }
 
+Carrier read_carrier(Get get) {
+  const char* v = get("TESSERA_TRANSPORT");
+  const std::string text = v == nullptr ? "auto" : v;
+  if (text == "auto") return Carrier::kAuto;
+  if (text == "tcp") return Carrier::kTcp;
+  if (text == "ucx") return Carrier::kUcx;
+  throw InvalidArgument(
+      core::text("[TESSERA_TRANSPORT] auto, tcp or ucx; got \"", text, "\"; try auto"));
+}
+
 }  // namespace
 
 Job parse_job(Get get) {
@@ -109,7 +119,11 @@ Job parse_job(Get get) {
                                   "JOB_COMPLETION_INDEX"});
     if (!size) size = find(get, std::array{"OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS"});
   }
-  if (!rank && !size) return Job{};
+  if (!rank && !size) {
+    Job alone;
+    alone.carrier = read_carrier(get);
+    return alone;
+  }
   if (!rank || !size) {
     throw InvalidArgument(core::text("[", rank ? "TESSERA_WORLD_SIZE" : "TESSERA_RANK",
                                      "] a rank and the number of ranks are given together; got ",
@@ -125,6 +139,7 @@ Job parse_job(Get get) {
   }
   out.token = read_token(get);
   out.silence_s = seconds(get, "TESSERA_RANK_TIMEOUT").value_or(out.silence_s);
+  out.carrier = read_carrier(get);
   out.join_s = seconds(get, "TESSERA_JOIN_TIMEOUT").value_or(out.join_s);
   return out;
 }

@@ -9,6 +9,9 @@
 
 namespace tessera::core {
 
+/// What carries blocks between ranks. kAuto: what is there and faster than TCP.
+enum class Carrier : std::uint8_t { kAuto, kTcp, kUcx };
+
 /// The job that this process is one rank of, by the variables of whatever launched it.
 struct Job {
   std::int32_t rank = 0;
@@ -18,6 +21,7 @@ struct Job {
   std::string token;        ///< secret of the job, empty: none
   double silence_s = 10.0;  ///< after which a rank that says nothing is lost
   double join_s = 60.0;     ///< in which all ranks must come
+  Carrier carrier = Carrier::kAuto;
 };
 
 /// Of the process. \throws InvalidArgument for variables that contradict each other or cannot be

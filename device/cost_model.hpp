@@ -12,6 +12,8 @@ struct CostModel {
   double host_bytes_per_s = 53e9;   ///< device to host memory, each way
   double disk_bytes_per_s = 6e9;
   double task_overhead_s = 3e-6;
+  double network_bytes_per_s = 50e9;  ///< of a node, each way: 400 Gb/s
+  double network_latency_s = 5e-6;    ///< of a message between nodes
 
   double task_seconds(double bytes, double flops) const noexcept {
     const double memory = bytes / memory_bytes_per_s;

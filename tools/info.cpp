@@ -6,6 +6,7 @@
 #include <sstream>
 #include <string>
 
+#include "comm/ucx/ucx_library.hpp"
 #include "core/environment.hpp"
 #include "core/module_loader.hpp"
 #include "core/text.hpp"
@@ -71,7 +72,8 @@ int print_info(std::ostream& out) {
       << "\n  BLAS: " << kernels::host::blas_info()
       << "\n  LAPACK threads: " << env.lapack_threads.value_or(cores) << '\n';
   out << "\nFeatures\n  NetCDF: " << io::netcdf_support()
-      << "\n  npy, png: built in\n  CUDA: " << cuda_support() << "\n"
+      << "\n  npy, png: built in\n  CUDA: " << cuda_support() << "\n  UCX: "
+      << comm::ucx_support() << "\n"
       << "\nLibraries at build time\n  " TESSERA_LIBRARY_VERSIONS "\n";
   out << "\nEnvironment\n";
   for (const core::VariableInfo& variable : core::environment_variables()) {

@@ -9,9 +9,11 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
+#include "comm/sockets/peer_memory.hpp"
 #include "comm/sockets/socket_messenger.hpp"
 #include "core/text.hpp"
 #include "tessera/error.hpp"
@@ -76,56 +78,60 @@ Json receive(const Socket& socket, Deadline deadline) {
   return message;
 }
 
-class JoinedWorld final : public World {
- public:
-  JoinedWorld(Rank rank, std::vector<Socket> sockets, std::vector<std::string> hosts,
-              std::uint64_t number, SocketOptions options)
-      : rank_(rank),
-        hosts_(std::move(hosts)),
-        number_(number),
-        messenger_(rank, std::move(sockets), hosts_, options) {}
-  Rank rank() const noexcept override { return rank_; }
-  std::int32_t ranks() const noexcept override { return static_cast<std::int32_t>(hosts_.size()); }
-  const std::string& host(Rank rank) const override {
-    return hosts_[static_cast<std::size_t>(rank.number)];
-  }
-  std::uint64_t job_number() const noexcept override { return number_; }
-  Messenger* messenger() noexcept override { return &messenger_; }
-
- private:
-  const Rank rank_;
-  const std::vector<std::string> hosts_;
-  const std::uint64_t number_;
-  SocketMessenger messenger_;
-};
-
 class Joining {
  public:
-  Joining(const core::Job& job, std::string build, Socket listener)
+  using Carrier = std::function<std::string(bool loopback)>;
+  Joining(const core::Job& job, std::string build, Socket listener, const Carrier& carrier)
       : job_(job),
         build_(std::move(build)),
+        carrier_(carrier),
         listener_(std::move(listener)),
         deadline_(after(job.join_s)),
         sockets_(static_cast<std::size_t>(job.ranks)),
         rows_(sockets_.size()) {}
 
-  std::unique_ptr<World> join() {
+  Meeting meet() {
     job_.rank == 0 ? gather() : come();
-    std::vector<std::string> hosts;
-    for (const Json& row : rows_) hosts.push_back(row["host"].get<std::string>());
-    SocketOptions options;
-    options.silence = std::chrono::milliseconds(static_cast<std::int64_t>(1000 * job_.silence_s));
-    options.heartbeat = std::clamp(options.silence / 5, std::chrono::milliseconds(20),
-                                   std::chrono::milliseconds(1000));
-    return std::make_unique<JoinedWorld>(Rank{job_.rank}, std::move(sockets_), std::move(hosts),
-                                         number_, options);
+    Meeting out;
+    for (const Json& row : rows_) {
+      out.hosts.push_back(row["host"].get<std::string>());
+      out.carriers.push_back(row["carrier"].get<std::string>());
+    }
+    out.options.silence =
+        std::chrono::milliseconds(static_cast<std::int64_t>(1000 * job_.silence_s));
+    out.options.heartbeat = std::clamp(out.options.silence / 5, std::chrono::milliseconds(20),
+                                       std::chrono::milliseconds(1000));
+    out.options.readable = readable();
+    out.sockets = std::move(sockets_);
+    out.number = number_;
+    return out;
   }
 
  private:
   Json hello(const LocalAddress& address) const {
-    return {{"protocol", kProtocol}, {"build", build_},     {"ranks", job_.ranks},
-            {"rank", job_.rank},     {"host", host_name()}, {"address", address.host},
-            {"port", address.port}};
+    Json out = {{"protocol", kProtocol}, {"build", build_},
+                {"ranks", job_.ranks},   {"rank", job_.rank},
+                {"host", host_name()},   {"address", address.host},
+                {"port", address.port},  {"carrier", carrier_(address.loopback)}};
+    if (job_.carrier == core::Carrier::kAuto) {
+      const MemoryPass pass = memory_pass();
+      out["memory"] = {pass.machine, pass.process, pass.probe_address, pass.probe};
+    }
+    return out;
+  }
+
+  // The processes whose memory this one can read, by rank.
+  std::vector<pid_t> readable() const {
+    std::vector<pid_t> out(rows_.size(), 0);
+    if (job_.carrier != core::Carrier::kAuto) return out;
+    for (std::size_t r = 0; r < rows_.size(); ++r) {
+      if (r == static_cast<std::size_t>(job_.rank) || !rows_[r].contains("memory")) continue;
+      const auto& [machine, process, address, probe] =
+          rows_[r]["memory"]
+              .get<std::tuple<std::string, std::int64_t, std::uint64_t, std::uint64_t>>();
+      if (can_read({machine, process, address, probe})) out[r] = static_cast<pid_t>(process);
+    }
+    return out;
   }
 
   void need_token(const LocalAddress& address) const {
@@ -185,6 +191,7 @@ class Joining {
       what = wrong(row);
       row.at("host").get<std::string>();
       row.at("address").get<std::string>();
+      row.at("carrier").get<std::string>();
       row.at("port").get<std::uint16_t>();
     } catch (const Json::exception&) {
       return false;  // its words are not a rank's
@@ -284,6 +291,7 @@ class Joining {
 
   const core::Job& job_;
   const std::string build_;
+  const Carrier& carrier_;
   Socket listener_;
   const Deadline deadline_;
   std::vector<Socket> sockets_;
@@ -293,8 +301,9 @@ class Joining {
 
 }  // namespace
 
-std::unique_ptr<World> join(const core::Job& job, const std::string& build, Socket listener) {
-  return Joining(job, build, std::move(listener)).join();
+Meeting meet(const core::Job& job, const std::string& build, Socket listener,
+             const std::function<std::string(bool loopback)>& carrier) {
+  return Joining(job, build, std::move(listener), carrier).meet();
 }
 
 std::string new_token() {

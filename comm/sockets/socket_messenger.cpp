@@ -1,6 +1,7 @@
 #include "comm/sockets/socket_messenger.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -12,6 +13,7 @@
 #include <cstring>
 #include <utility>
 
+#include "comm/sockets/peer_memory.hpp"
 #include "core/text.hpp"
 #include "tessera/error.hpp"
 
@@ -21,6 +23,8 @@ namespace {
 // Read from one peer before others have their turn.
 constexpr std::size_t kTurnBytes = std::size_t{4} << 20;
 constexpr std::size_t kScratchBytes = std::size_t{64} << 10;
+// Shorter bodies reach a peer sooner behind their header than by a way back and forth.
+constexpr std::size_t kOfferBytes = std::size_t{16} << 10;
 // How long a rank that leaves waits for its peers to close.
 constexpr std::chrono::milliseconds kLeave{2000};
 constexpr std::size_t kMostBodyBytes = std::size_t{1} << 40;
@@ -50,6 +54,7 @@ SocketMessenger::SocketMessenger(Rank self, std::vector<Socket> sockets,
     peer->rank = Rank{static_cast<std::int32_t>(r)};
     peer->host = hosts[r];
     peer->socket = std::move(sockets[r]);
+    peer->readable = r < options_.readable.size() ? options_.readable[r] : 0;
     peer->last_heard = peer->last_written = Clock::now();
     const int handle = peer->socket.handle();
     ::fcntl(handle, F_SETFL, ::fcntl(handle, F_GETFL) | O_NONBLOCK);
@@ -85,6 +90,7 @@ void SocketMessenger::start(Receiver& receiver) {
     peer->last_heard = Clock::now();
     event.data.ptr = peer.get();
     ::epoll_ctl(epoll_.handle(), EPOLL_CTL_ADD, peer->socket.handle(), &event);
+    if (peer->readable != 0) post(*peer, Frame::kReadsYou);
   }
   thread_ = std::thread([this] { run(); });
 }
@@ -121,6 +127,11 @@ void SocketMessenger::post(Peer& peer, Outgoing message) {
     if (peer.lost) {
       refused = std::move(message.done);
     } else {
+      if (peer.reads_us && message.header.body_behind() >= kOfferBytes) {
+        message.header.frame = Frame::kOffer;
+        message.header.address = reinterpret_cast<std::uint64_t>(message.body);
+        peer.offered.push_back(std::exchange(message.done, {}));
+      }
       peer.queue.push_back(std::move(message));
       if (peer.queue.size() == 1) write(peer, sent);
       ask = !peer.queue.empty() && !std::exchange(peer.asked, true);
@@ -141,7 +152,8 @@ void SocketMessenger::post(Peer& peer, Frame frame) {
 bool SocketMessenger::write(Peer& peer, std::vector<Done>& sent) {
   while (!peer.queue.empty()) {
     Outgoing& message = peer.queue.front();
-    const std::size_t all = sizeof(Header) + message.header.bytes;
+    const std::size_t body = message.header.body_behind();
+    const std::size_t all = sizeof(Header) + body;
     iovec parts[2];
     int count = 0;
     std::size_t skip = message.written;
@@ -151,8 +163,8 @@ bool SocketMessenger::write(Peer& peer, std::vector<Done>& sent) {
     } else {
       skip -= sizeof(Header);
     }
-    if (message.header.bytes > skip) {
-      parts[count++] = {const_cast<std::byte*>(message.body) + skip, message.header.bytes - skip};
+    if (body > skip) {
+      parts[count++] = {const_cast<std::byte*>(message.body) + skip, body - skip};
     }
     msghdr header{};
     header.msg_iov = parts;
@@ -219,8 +231,11 @@ void SocketMessenger::run() {
     }
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(next_beat - Clock::now());
-    const int ready = ::epoll_wait(epoll_.handle(), events, kEvents,
-                                   static_cast<int>(std::max<long long>(0, left.count() + 1)));
+    const bool copying = std::any_of(peers_.begin(), peers_.end(), [](const auto& peer) {
+      return peer != nullptr && !peer->gone && peer->copies();
+    });
+    const long long wait_ms = copying ? 0 : std::max<long long>(0, left.count() + 1);
+    const int ready = ::epoll_wait(epoll_.handle(), events, kEvents, static_cast<int>(wait_ms));
     for (int i = 0; i < ready; ++i) {
       auto* peer = static_cast<Peer*>(events[i].data.ptr);
       if (peer == nullptr) {
@@ -234,6 +249,10 @@ void SocketMessenger::run() {
       if (peer->gone) continue;
       if ((events[i].events & EPOLLOUT) != 0) write_queued(*peer);
       if ((events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read(*peer);
+    }
+    // No event tells that there is more to copy.
+    for (const auto& peer : peers_) {
+      if (copying && peer != nullptr && !peer->gone && peer->copies()) read(*peer);
     }
     if (Clock::now() >= next_beat) {
       next_beat = Clock::now() + beat_every;
@@ -251,7 +270,7 @@ bool SocketMessenger::all_written() {
   return std::all_of(peers_.begin(), peers_.end(), [](const auto& peer) {
     if (peer == nullptr || peer->gone) return true;
     const std::lock_guard lock(peer->mutex);
-    return peer->queue.empty();
+    return peer->queue.empty() && peer->offered.empty();
   });
 }
 
@@ -280,30 +299,57 @@ void SocketMessenger::beat() {
 void SocketMessenger::read(Peer& peer) {
   std::size_t turn = 0;
   while (!peer.gone && turn < kTurnBytes) {
-    ssize_t n = 0;
-    if (peer.header_bytes < sizeof(Header)) {
-      n = ::recv(peer.socket.handle(), reinterpret_cast<char*>(&peer.header) + peer.header_bytes,
-                 sizeof(Header) - peer.header_bytes, 0);
+    if (peer.copies()) {
+      if (!copy_some(peer)) return;
+      turn += kTurnBytes;
     } else {
-      const std::size_t left = peer.header.bytes - peer.body_bytes;
-      std::byte* to = peer.target != nullptr ? peer.target + peer.body_bytes : scratch_.data();
-      const std::size_t most = peer.target != nullptr ? kTurnBytes : scratch_.size();
-      n = ::recv(peer.socket.handle(), to, std::min(left, most), 0);
+      const ssize_t n = read_some(peer);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+      if (n <= 0) return lose(peer, n == 0 ? "its connection closed" : std::strerror(errno));
+      turn += static_cast<std::size_t>(n);
+      const bool was_header = !peer.in_body();
+      (was_header ? peer.header_bytes : peer.body_bytes) += static_cast<std::size_t>(n);
+      if (was_header && peer.in_body() && !take_header(peer)) return;
     }
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
-    if (n <= 0) return lose(peer, n == 0 ? "its connection closed" : std::strerror(errno));
     peer.last_heard = Clock::now();
-    turn += static_cast<std::size_t>(n);
-    if (peer.header_bytes < sizeof(Header)) {
-      peer.header_bytes += static_cast<std::size_t>(n);
-      if (peer.header_bytes == sizeof(Header) && !take_header(peer)) return;
-    } else {
-      peer.body_bytes += static_cast<std::size_t>(n);
-    }
-    if (peer.header_bytes == sizeof(Header) && peer.body_bytes == peer.header.bytes)
+    if (peer.in_body() && (!peer.header.has_body() || peer.body_bytes == peer.header.bytes))
       finish_message(peer);
   }
+}
+
+ssize_t SocketMessenger::read_some(Peer& peer) {
+  if (!peer.in_body()) {
+    return ::recv(peer.socket.handle(), reinterpret_cast<char*>(&peer.header) + peer.header_bytes,
+                  sizeof(Header) - peer.header_bytes, 0);
+  }
+  const std::size_t left = peer.header.bytes - peer.body_bytes;
+  if (peer.target == nullptr)
+    return ::recv(peer.socket.handle(), scratch_.data(), std::min(left, scratch_.size()), 0);
+  return ::recv(peer.socket.handle(), peer.target + peer.body_bytes, std::min(left, kTurnBytes), 0);
+}
+
+// A peer that closes has the memory back: what was copied since may be something else. False when
+// the peer is gone.
+bool SocketMessenger::copy_some(Peer& peer) {
+  const std::size_t left = peer.header.bytes - peer.body_bytes;
+  const std::size_t bytes = peer.target == nullptr ? left : std::min(left, kTurnBytes);
+  try {
+    if (peer.target != nullptr) {
+      read_memory(peer.readable, peer.header.address + peer.body_bytes,
+                  peer.target + peer.body_bytes, bytes);
+    }
+  } catch (const CommError& e) {
+    lose(peer, e.what());
+    return false;
+  }
+  pollfd hung_up{peer.socket.handle(), POLLRDHUP, 0};
+  if (::poll(&hung_up, 1, 0) != 0) {
+    lose(peer, "its connection closed");
+    return false;
+  }
+  peer.body_bytes += bytes;
+  return true;
 }
 
 // False when the peer is gone.
@@ -311,10 +357,10 @@ bool SocketMessenger::take_header(Peer& peer) {
   const Header& header = peer.header;
   peer.body_bytes = 0;
   peer.target = nullptr;
-  const bool known = header.frame == Frame::kMessage || header.frame == Frame::kHeartbeat ||
-                     header.frame == Frame::kGoodbye;
-  if (!known || header.bytes > kMostBodyBytes ||
-      (header.frame != Frame::kMessage && header.bytes > 0)) {
+  const bool known = header.frame >= Frame::kMessage && header.frame <= Frame::kTaken;
+  const bool may_come = header.frame != Frame::kOffer || peer.readable != 0;
+  if (!known || !may_come || header.bytes > kMostBodyBytes ||
+      (!header.has_body() && header.bytes > 0)) {
     lose(peer, "it sent what is no message");
     return false;
   }
@@ -330,24 +376,66 @@ void SocketMessenger::finish_message(Peer& peer) {
   const Header header = peer.header;
   peer.header_bytes = 0;
   peer.body_bytes = 0;
-  if (header.frame == Frame::kMessage) receiver_->arrived(peer.rank, header.envelope, header.bytes);
+  switch (header.frame) {
+    case Frame::kOffer:
+      post(peer, Frame::kTaken);
+      [[fallthrough]];
+    case Frame::kMessage:
+      receiver_->arrived(peer.rank, header.envelope, header.bytes);
+      break;
+    case Frame::kReadsYou: {
+      const std::lock_guard lock(peer.mutex);
+      peer.reads_us = true;
+      break;
+    }
+    case Frame::kTaken: {
+      Done done;
+      {
+        const std::lock_guard lock(peer.mutex);
+        if (peer.offered.empty()) break;
+        done = std::move(peer.offered.front());
+        peer.offered.pop_front();
+      }
+      if (done) done(nullptr);
+      break;
+    }
+    case Frame::kHeartbeat:
+    case Frame::kGoodbye:
+      break;
+  }
 }
 
 // Nothing more is sent to a peer, and what was to be ends with an error.
 void SocketMessenger::give_up(Peer& peer, const std::string& why) {
   peer.gone = true;
-  std::deque<Outgoing> unsent;
+  std::deque<Done> unsent;
   {
     const std::lock_guard lock(peer.mutex);
     peer.lost = true;
-    unsent.swap(peer.queue);
+    unsent.swap(peer.offered);
+    for (Outgoing& message : peer.queue) unsent.push_back(std::move(message.done));
+    peer.queue.clear();
   }
-  for (const Outgoing& message : unsent) {
-    if (message.done) message.done(std::make_exception_ptr(lost_error(peer, why)));
+  for (const Done& done : unsent) {
+    if (done) done(std::make_exception_ptr(lost_error(peer, why)));
   }
 }
 
-void SocketMessenger::lose(Peer& peer, const std::string& why) {
+void SocketMessenger::cut(Rank rank, const std::string& why) {
+  Peer& peer = *peers_[static_cast<std::size_t>(rank.number)];
+  const std::lock_guard lock(peer.mutex);
+  if (peer.lost) return;
+  peer.why_cut = why;
+  // The thread notices that the connection has closed.
+  ::shutdown(peer.socket.handle(), SHUT_RDWR);
+}
+
+void SocketMessenger::lose(Peer& peer, const std::string& seen) {
+  std::string why = seen;
+  {
+    const std::lock_guard lock(peer.mutex);
+    if (!peer.why_cut.empty()) why = peer.why_cut;
+  }
   ::epoll_ctl(epoll_.handle(), EPOLL_CTL_DEL, peer.socket.handle(), nullptr);
   ::shutdown(peer.socket.handle(), SHUT_RDWR);
   give_up(peer, why);

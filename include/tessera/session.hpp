@@ -59,7 +59,8 @@ struct RunOptions {
 
 /// What modelled devices can do; the defaults are one H200 of an eight-GPU node.
 struct SimulationOptions {
-  int devices = 1;
+  int ranks = 1;    ///< processes that compute together, each on a node of its own
+  int devices = 1;  ///< of each rank; so are the budgets of host memory and disk
   std::size_t device_memory_bytes = std::size_t{128} << 30;
   std::size_t host_memory_bytes = std::size_t{1} << 40;
   std::size_t disk_memory_bytes = std::size_t{1} << 50;
@@ -69,11 +70,18 @@ struct SimulationOptions {
   double host_bytes_per_s = 53e9;
   double disk_bytes_per_s = 6e9;
   double task_overhead_s = 3e-6;
+  double network_bytes_per_s = 50e9;  ///< of a node, each way; 400 Gb/s
+  double network_latency_s = 5e-6;    ///< of a message between nodes
   bool fuse = true;
+  /// Every rank gets the whole results, as from compute(); else they stay where they are made, as persist()
+  /// leaves them.
+  bool deliver = false;
   /// Checks with one bit a task that each ran once and after its inputs; a breach throws std::logic_error.
   bool check = false;
   /// Also finds the longest chain of dependent tasks, for some time more.
   bool critical_path = true;
+  /// Also measures what planning takes one rank on this machine: `plan_seconds` and `rank_planning_seconds`.
+  bool measure_planning = false;
 };
 
 /// What a simulated run would take. Nothing is computed.
@@ -83,10 +91,20 @@ struct SimulationReport {
   double busy_seconds = 0.0;           ///< modelled compute time of all devices together
   std::int64_t tasks = 0;
   std::int64_t moves = 0;              ///< of blocks between devices and tiers
-  std::size_t device_to_device_bytes = 0;
+  std::size_t device_to_device_bytes = 0;  ///< within nodes
+  std::size_t network_bytes = 0;           ///< between nodes
+  std::size_t most_sent_bytes = 0;         ///< of that, by the node that sends most
+  std::size_t most_fetched_bytes = 0;      ///< of that, by the node that receives most
   std::size_t spilled_bytes = 0;       ///< written to the host and disk tiers
-  std::size_t peak_state_bytes = 0;    ///< of the scheduler's own tables
-  std::vector<std::size_t> peak_device_bytes;
+  std::size_t peak_state_bytes = 0;    ///< of one rank's scheduler's own tables
+  std::vector<std::size_t> peak_device_bytes;  ///< rank by rank
+  std::vector<std::int64_t> rank_tasks;        ///< of each rank
+  /// Measured on this machine, not modelled, where asked for: making the plan and its order, which every rank does
+  /// once.
+  double plan_seconds = 0.0;
+  /// Measured likewise: all that one rank's scheduler decides during the run, for the slowest of
+  /// the first, the middle and the last rank.
+  double rank_planning_seconds = 0.0;
 };
 
 namespace detail {
@@ -168,10 +186,12 @@ TESSERA_EXPORT std::future<std::vector<HostArray>> compute_async(std::vector<Arr
 TESSERA_EXPORT std::vector<Array> persist(const std::vector<Array>& arrays, const RunOptions& options = {});
 
 /// Plans the computation and runs it on modelled devices, with every reservation, transfer, eviction and
-/// placement that a real run would do. Arrays that are kept in a session count as there already: their blocks
-/// are dealt to the devices in turn, and to the host and disk tiers when those are full.
-/// \throws OutOfMemory when a task or what is kept cannot fit; InvalidArgument for a number of devices, budget
-/// or rate that no machine has.
+/// placement that a real run would do. With several ranks each has the scheduler that its process would have, and
+/// blocks move between nodes as real ranks ask for them. Arrays that are kept in a session count as there already:
+/// their blocks are cut into one run for each rank, and within a rank dealt to the devices in turn, and to the host
+/// and disk tiers when those are full.
+/// \throws OutOfMemory when a task or what is kept cannot fit; InvalidArgument for a number of ranks or devices, a
+/// budget or a rate that no machine has.
 TESSERA_EXPORT SimulationReport simulate(const std::vector<Array>& arrays, const SimulationOptions& options = {});
 
 }  // namespace tessera

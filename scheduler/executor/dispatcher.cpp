@@ -23,7 +23,8 @@ Dispatcher::Dispatcher(const TaskOrder& order, DispatcherOptions options, Driver
       share_(options.share),
       options_(std::move(options)),
       driver_(&driver),
-      cursor_(order),
+      cursor_(options_.share == nullptr ? TaskOrder::Cursor(order)
+                                        : TaskOrder::Cursor(order, options_.share->boxes())),
       table_(order.plan()) {
   for (const DeviceLimits& limits : options_.devices) {
     Device device;
@@ -126,7 +127,7 @@ void Dispatcher::add_resident(const ResidentBlock& block) {
     state.readers_left = share_->readers(block.key.slot, coords, others_);
     if (!others_.empty()) kept_for_others_.push_back(block.key);
   }
-  state.next_use = order_->next_reader_after(block.key.slot, coords, 0, -1);
+  state.next_use = next_use_after(block.key, 0, -1);
   const std::size_t bytes = block_bytes(block.key);
   std::size_t& peak = block.place.tier == Tier::kDevice ? counters_.peak_bytes[block.place.device]
                       : block.place.tier == Tier::kHost ? counters_.peak_host_bytes
@@ -161,18 +162,13 @@ void Dispatcher::fill_window() {
   std::int64_t coords[kMaxRank];
   TaskOrder::Cursor::Item item;
   while (!exhausted_ && !cancelled_ && tail_ - head_ < options_.window) {
-    const bool found = share_ == nullptr
-                           ? cursor_.next(item, coords)
-                           : cursor_.next(item, coords, [this](NodeIndex node, Position position) {
-                               return share_->next_own(node, position);
-                             });
-    if (!found) {
+    if (!cursor_.next(item, coords)) {
       exhausted_ = true;
       break;
     }
     frontier_ = item.position;
     frontier_node_ = item.node;
-    if (share_ == nullptr || share_->runs(item.node, coords)) set_up(item, coords);
+    set_up(item, coords);
   }
 }
 
@@ -408,10 +404,17 @@ void Dispatcher::task_done(TaskId id) {
   run_devices();
 }
 
+// By tasks of this rank: the block stays until others have it anyway.
 Position Dispatcher::next_use_after(BlockKey key, Position position, NodeIndex node) const {
   std::int64_t coords[kMaxRank];
   plan_->decode(plan_->slots[at(key.slot)].node, key.block, coords);
-  return order_->next_reader_after(key.slot, coords, position, node);
+  if (share_ == nullptr) return order_->next_reader_after(key.slot, coords, position, node);
+  Position best = kNever;
+  share_->for_each_reader(key.slot, coords, [&](NodeIndex reader, const std::int64_t* place) {
+    const Position p = order_->position(reader, place);
+    if (p < best && (p > position || (p == position && reader > node))) best = p;
+  });
+  return best;
 }
 
 // The first unfinished task may evict what it could not before, and so may what makes a dropped

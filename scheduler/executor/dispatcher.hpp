@@ -166,6 +166,10 @@ class Dispatcher {
   /// room.
   bool starved() const noexcept;
 
+  /// Whether it runs a task of the plan, and moves no block between ranks.
+  bool computes(TaskId id) const {
+    return tasks_[id].role == Role::kPlan || tasks_[id].role == Role::kAgain;
+  }
   NodeIndex task_node(TaskId id) const { return tasks_[id].node; }
   std::int64_t task_block(TaskId id) const { return tasks_[id].block; }
   DeviceIndex task_device(TaskId id) const { return tasks_[id].device; }

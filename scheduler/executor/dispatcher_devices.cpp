@@ -51,9 +51,15 @@ DeviceIndex Dispatcher::choose_device(const Task& task) {
     }
   }
   if (best != nullptr && best->bytes * 4 >= out_bytes) return best->device;
-  const bool by_tile = order_->tiles() >= devices_.size();
-  return static_cast<DeviceIndex>((by_tile ? order_->tile(task.position) : square_of(task)) %
-                                  devices_.size());
+  std::int64_t coords[kMaxRank];
+  plan_->decode(task.node, task.block, coords);
+  const TaskOrder::Lane lane = order_->lane(task.node, coords);
+  const std::uint64_t tiles = order_->tiles();
+  // What is for one result block goes with it, though other results may need it first.
+  const std::uint64_t number = tiles < devices_.size()  ? square_of(task)
+                               : 2 * lane.count > tiles ? lane.number
+                                                        : order_->tile(task.position);
+  return static_cast<DeviceIndex>(number % devices_.size());
 }
 
 // Number of the square of blocks that the task's block lies in: neighbours go together where there

@@ -36,7 +36,7 @@ BlockState* Dispatcher::expect(BlockKey key) {
   BlockState& state = table_.at(key);
   if (state.status == Status::kAbsent) state.status = Status::kPending;
   state.remote = true;
-  state.readers_left = share_->readers(key.slot, coords, others_);
+  state.readers_left = share_->readers(key.slot, coords);
   return &state;
 }
 

@@ -231,7 +231,7 @@ Position Dispatcher::next_unfinished_use(BlockKey key) {
   plan_->decode(plan_->slots[at(key.slot)].node, key.block, coords);
   const Position head = head_ == tail_ ? frontier_ : tasks_[head_ & ring_mask_].position;
   Position best = kNever;
-  plan_->for_each_reader(key.slot, coords, [&](NodeIndex reader, const std::int64_t* place) {
+  const auto look_at = [&](NodeIndex reader, const std::int64_t* place) {
     const Position position = order_->position(reader, place);
     if (position < head || position >= best) return;
     const PlanNode& node = plan_->nodes[at(reader)];
@@ -240,7 +240,12 @@ Position Dispatcher::next_unfinished_use(BlockKey key) {
       if (made == nullptr || made->status != Status::kPending) return;
     }
     best = position;
-  });
+  };
+  if (share_ == nullptr) {
+    plan_->for_each_reader(key.slot, coords, look_at);
+  } else {
+    share_->for_each_reader(key.slot, coords, look_at);
+  }
   return best;
 }
 

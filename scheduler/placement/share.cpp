@@ -9,7 +9,12 @@
 namespace tessera::scheduler {
 
 namespace {
+
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+// Where a block has more readers than this for each rank, ranks are asked for theirs one by one.
+constexpr std::uint64_t kReadersPerRank = 8;
+
 }  // namespace
 
 Share::Share(const TaskOrder& order, Topology topology, comm::Rank self)
@@ -23,31 +28,15 @@ Share::Share(const TaskOrder& order, Topology topology, comm::Rank self)
     throw InvalidArgument(core::text("[placement] a rank is one of the topology's ", topology.ranks,
                                      "; got ", self.number));
   }
+  for (std::size_t n = 0; n < plan_->nodes.size(); ++n) {
+    boxes_.push_back(plan_->nodes[n].everywhere
+                         ? std::vector<TaskOrder::Box>(1)
+                         : placement_.boxes(static_cast<NodeIndex>(n), self));
+  }
 }
 
 void Share::set_owners(SlotIndex slot, BlockOwners owners) {
   owners_[at(slot)] = std::move(owners);
-}
-
-bool Share::runs(NodeIndex node, const std::int64_t* coords) const noexcept {
-  return plan_->nodes[at(node)].everywhere || placement_.owner(node, coords) == self_;
-}
-
-// A rank's lanes of a node lie together; of a node with fewer lanes than ranks it has a part of
-// one. Placement says the same from the other side.
-Position Share::next_own(NodeIndex node, Position position) const noexcept {
-  if (plan_->nodes[at(node)].everywhere || !order_->lanes_in_order(node)) return position;
-  const auto ranks = static_cast<std::uint64_t>(topology_.ranks);
-  const TaskOrder::Lane lane = order_->lane_at(node, position);
-  const auto part = [&](std::uint64_t rank) {
-    const auto product = static_cast<unsigned __int128>(rank) * lane.count;
-    return static_cast<std::uint64_t>((product + ranks - 1) / ranks);
-  };
-  const auto self = static_cast<std::uint64_t>(self_.number);
-  const std::uint64_t end = part(self + 1);
-  const std::uint64_t begin = lane.count < ranks ? end - 1 : part(self);
-  if (lane.number < begin) return order_->lane_begin(node, begin);
-  return lane.number < end ? position : kNever;
 }
 
 comm::Rank Share::owner(SlotIndex slot, std::int64_t block) const noexcept {
@@ -60,35 +49,68 @@ comm::Rank Share::owner(SlotIndex slot, std::int64_t block) const noexcept {
   return placement_.owner(node, coords);
 }
 
+std::uint32_t Share::readers(SlotIndex slot, const std::int64_t* coords) const {
+  std::uint32_t here = 0;
+  for_each_reader(slot, coords, [&](NodeIndex, const std::int64_t*) { ++here; });
+  return here;
+}
+
 std::uint32_t Share::readers(SlotIndex slot, const std::int64_t* coords,
                              std::vector<std::int32_t>& others) const {
   others.clear();
-  std::uint32_t here = 0;
   bool everywhere = false;
-  plan_->for_each_reader(slot, coords, [&](NodeIndex reader, const std::int64_t* place) {
-    if (!plan_->wanted(reader, place)) return;
-    if (plan_->nodes[at(reader)].everywhere) {
-      everywhere = true;
-      ++here;
-      return;
+  for (const SlotReader& reader : plan_->readers(slot)) {
+    if (!plan_->nodes[at(reader.node)].everywhere) {
+      add_readers(reader, coords, others);
+    } else if (!everywhere) {
+      visit(reader, coords, boxes_[at(reader.node)], [&](const std::int64_t*) {
+        everywhere = true;
+        return false;
+      });
     }
-    const comm::Rank rank = placement_.owner(reader, place);
-    if (rank == self_) {
-      ++here;
-    } else if (others.empty() || others.back() != rank.number) {
-      others.push_back(rank.number);
-    }
-  });
+  }
   if (everywhere) {
     others.clear();
     for (std::int32_t rank = 0; rank < topology_.ranks; ++rank) {
       if (rank != self_.number) others.push_back(rank);
     }
-    return here;
+  } else {
+    std::sort(others.begin(), others.end());
+    others.erase(std::unique(others.begin(), others.end()), others.end());
   }
-  std::sort(others.begin(), others.end());
-  others.erase(std::unique(others.begin(), others.end()), others.end());
-  return here;
+  return readers(slot, coords);
+}
+
+void Share::add_readers(const SlotReader& reader, const std::int64_t* coords,
+                        std::vector<std::int32_t>& others) const {
+  const auto ranks = static_cast<std::uint64_t>(topology_.ranks);
+  if (count_of(reader, coords) > kReadersPerRank * ranks) {
+    for (std::int32_t rank = 0; rank < topology_.ranks; ++rank) {
+      if (rank == self_.number) continue;
+      visit(reader, coords, placement_.boxes(reader.node, comm::Rank{rank}),
+            [&](const std::int64_t*) {
+              others.push_back(rank);
+              return false;
+            });
+    }
+    return;
+  }
+  static const std::vector<TaskOrder::Box> all(1);
+  visit(reader, coords, all, [&](const std::int64_t* place) {
+    const std::int32_t rank = placement_.owner(reader.node, place).number;
+    if (rank != self_.number && (others.empty() || others.back() != rank)) others.push_back(rank);
+    return true;
+  });
+}
+
+std::uint64_t Share::count_of(const SlotReader& reader, const std::int64_t* coords) const {
+  std::uint64_t count = 1;
+  for (const AxisLink& link : reader.links) {
+    if (reader.input < 0 || reader.mirror) break;
+    count *= static_cast<std::uint64_t>(
+        link.map.of(link.task_axis < 0 ? 0 : coords[link.task_axis]).count);
+  }
+  return count;
 }
 
 }  // namespace tessera::scheduler

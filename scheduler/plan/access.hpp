@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -21,6 +22,19 @@ struct CoordSet {
   std::int64_t count;
   const std::int32_t* list;  ///< when set, the coordinates are list[0..count)
   std::int64_t operator[](std::int64_t i) const noexcept { return list ? list[i] : first + i; }
+  /// Leaves out what is below lo, or hi and above; whether anything stays.
+  bool clip(std::int64_t lo, std::int64_t hi) noexcept {
+    if (list != nullptr) {
+      const std::int32_t* const end = std::lower_bound(list, list + count, hi);
+      list = std::lower_bound(list, list + count, lo);
+      count = std::max<std::int64_t>(end - list, 0);
+    } else {
+      const std::int64_t end = std::min(first + count, hi);
+      first = std::max(first, lo);
+      count = std::max<std::int64_t>(end - first, 0);
+    }
+    return count > 0;
+  }
 };
 
 /// Relation between coordinates 0..from_count of one axis and 0..to_count of another.

@@ -34,6 +34,7 @@ void Lowering::lower_block_op(const array::Node& node) {
   task.counts = op.tasks;
   task.wide = op.wide;
   task.impure = !op.pure;
+  task.flops = op.flops;
   for (std::size_t k = 0; k < node.inputs.size(); ++k) {
     const array::Output& input = node.inputs[k].node()->outputs[static_cast<std::size_t>(node.inputs[k].output())];
     const StoredValue value = stored(node.inputs[k]);

@@ -18,6 +18,7 @@ std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 TaskOrder::TaskOrder(const Plan& plan) : plan_(&plan) {
   std::vector<std::vector<Alignment>> alignments(plan.nodes.size());
+  homes_.resize(plan.nodes.size(), {-1, {}});
   align_roots(alignments);
   for (std::size_t i = plan.nodes.size(); i-- > 0;) {
     if (plan.nodes[i].task_count > 0) align_inputs(static_cast<NodeIndex>(i), alignments);
@@ -35,6 +36,7 @@ void TaskOrder::align_roots(std::vector<std::vector<Alignment>>& alignments) {
     alignment.domain = domain;
     for (std::size_t d = 0; d < plan_->nodes[i].counts.size(); ++d)
       alignment.digits.push_back({static_cast<int>(d), 0, nullptr});
+    move_home(static_cast<NodeIndex>(i), alignment);
     alignments[i].push_back(std::move(alignment));
   };
   const auto add_domain = [&](const PlanNode& node) {
@@ -92,9 +94,102 @@ bool TaskOrder::stands_before(const Alignment& alignment, int axis, std::int64_t
   return false;
 }
 
+// Where the blocks stand that a node's tasks read, when the tasks stand along `from`. Of a mirrored
+// read there are two such ways.
+TaskOrder::Alignment TaskOrder::followed(NodeIndex index, std::size_t number, const Alignment& from,
+                                         bool swapped) const {
+  const PlanNode& node = plan_->nodes[at(index)];
+  const PlanInput& input = node.inputs[number];
+  const std::vector<std::int64_t>& counts =
+      plan_->nodes[at(plan_->slots[at(input.slot)].node)].counts;
+  const SlotReader* reader = plan_->reader(input.slot, index, static_cast<std::int32_t>(number));
+  Alignment to;
+  to.domain = from.domain;
+  for (std::size_t s = 0; s < from.digits.size(); ++s) {
+    const Digit& digit = from.digits[s];
+    // Blocks that this read leaves out but another one wants come last.
+    const auto last = static_cast<std::int32_t>(domains_[at(from.domain)].extents[s] - 1);
+    if (digit.axis < 0) {
+      to.digits.push_back(digit);
+      continue;
+    }
+    if (input.access.mirror) {
+      std::vector<std::int32_t> table(at(counts[0]));
+      for (std::int64_t t = 0; t < counts[0]; ++t) {
+        const auto [i, j] = triangle_pair(t);
+        table[at(t)] = digit.at((digit.axis == 0) != swapped ? i : j);
+      }
+      to.digits.push_back(
+          {0, 0, std::make_shared<const std::vector<std::int32_t>>(std::move(table))});
+      continue;
+    }
+    int input_axis = -1;
+    for (std::size_t d = 0; d < input.access.links.size(); ++d) {
+      if (input.access.links[d].task_axis == digit.axis) input_axis = static_cast<int>(d);
+    }
+    const std::vector<bool>& mask = node.wanted[at(digit.axis)];
+    if (input_axis < 0) {
+      std::int64_t first = -1;
+      for (std::int64_t c = 0; c < node.counts[at(digit.axis)]; ++c) {
+        if ((mask.empty() || mask[at(c)]) &&
+            (first < 0 || stands_before(from, digit.axis, c, first)))
+          first = c;
+      }
+      to.digits.push_back({-1, first < 0 ? last : digit.at(first), nullptr});
+      continue;
+    }
+    const AxisMap& back = reader->links[at(digit.axis)].map;
+    if (back.is_identity()) {
+      to.digits.push_back({input_axis, 0, digit.table});
+      continue;
+    }
+    std::vector<std::int32_t> table(at(counts[at(input_axis)]), last);
+    for (std::int64_t c = 0; c < counts[at(input_axis)]; ++c) {
+      const CoordSet set = back.of(c);
+      if (set.count == 0) continue;
+      std::int64_t first = set[0];
+      for (std::int64_t s = 1; s < set.count; ++s) {
+        if (stands_before(from, digit.axis, set[s], first)) first = set[s];
+      }
+      table[at(c)] = digit.at(first);
+    }
+    to.digits.push_back(
+        {input_axis, 0, std::make_shared<const std::vector<std::int32_t>>(std::move(table))});
+  }
+  return to;
+}
+
+bool TaskOrder::same_lanes(const Alignment& a, const Alignment& b) const {
+  if (a.domain != b.domain) return false;
+  const auto same = [](const Digit& x, const Digit& y) {
+    return x.axis == y.axis && x.constant == y.constant && x.table == y.table;
+  };
+  const auto outer = static_cast<std::ptrdiff_t>(domains_[at(a.domain)].outer);
+  return std::equal(a.digits.begin(), a.digits.begin() + outer, b.digits.begin(), same);
+}
+
+std::uint64_t TaskOrder::lane_count(const Alignment& alignment) const {
+  const Domain& domain = domains_[at(alignment.domain)];
+  std::uint64_t count = 1;
+  for (std::size_t s = 0; s < domain.outer; ++s) {
+    if (alignment.digits[s].axis >= 0) count *= static_cast<std::uint64_t>(domain.extents[s]);
+  }
+  return count;
+}
+
+// Of several ways in which results need a node the one with the most lanes counts, and of those the
+// first; whether another one puts all tasks earlier does not matter here.
+void TaskOrder::move_home(NodeIndex node, const Alignment& alignment) {
+  Alignment& home = homes_[at(node)];
+  if (home.domain >= 0 && lane_count(alignment) <= lane_count(home)) return;
+  home = alignment;
+  home.digits.resize(domains_[at(alignment.domain)].outer);
+}
+
 void TaskOrder::align_inputs(NodeIndex index, std::vector<std::vector<Alignment>>& alignments) {
   const PlanNode& node = plan_->nodes[at(index)];
   std::vector<Alignment>& own = alignments[at(index)];
+  Alignment& home = homes_[at(index)];
   auto pad = [&](Alignment& a) {
     const Domain& domain = domains_[at(a.domain)];
     while (a.digits.size() < domain.extents.size()) {
@@ -108,8 +203,7 @@ void TaskOrder::align_inputs(NodeIndex index, std::vector<std::vector<Alignment>
     // inner digit then orders them.
     const std::int64_t length = node.counts[at(node.chain_axis)];
     const std::vector<Alignment> before = own;
-    for (Alignment& a : own) {
-      pad(a);
+    const auto fill = [&](Alignment& a) {
       for (Digit& digit : a.digits) {
         if (digit.axis != node.chain_axis || !digit.table) continue;
         std::vector<std::int32_t> filled = *digit.table;
@@ -119,6 +213,11 @@ void TaskOrder::align_inputs(NodeIndex index, std::vector<std::vector<Alignment>
         }
         digit.table = std::make_shared<const std::vector<std::int32_t>>(std::move(filled));
       }
+    };
+    fill(home);
+    for (Alignment& a : own) {
+      pad(a);
+      fill(a);
       const int digit = length > 1 ? inner_digit(a.domain, length, before) : -1;
       if (digit >= 0) {
         pad(a);
@@ -132,7 +231,6 @@ void TaskOrder::align_inputs(NodeIndex index, std::vector<std::vector<Alignment>
     const NodeIndex producer = plan_->slots[at(input.slot)].node;
     if (plan_->nodes[at(producer)].reads_itself) continue;
     const std::vector<std::int64_t>& counts = plan_->nodes[at(producer)].counts;
-    const SlotReader* reader = plan_->reader(input.slot, index, static_cast<std::int32_t>(k));
     // Streams: which input axes have several blocks for one task.
     std::vector<std::int64_t> stream_lengths(counts.size(), 1);
     if (input.streamed) {
@@ -166,59 +264,7 @@ void TaskOrder::align_inputs(NodeIndex index, std::vector<std::vector<Alignment>
       const Alignment& from = own[w];
       const int swaps = input.access.mirror ? 2 : 1;
       for (int swap = 0; swap < swaps; ++swap) {
-        Alignment to;
-        to.domain = from.domain;
-        for (std::size_t s = 0; s < from.digits.size(); ++s) {
-          const Digit& digit = from.digits[s];
-          // Blocks that this read leaves out but another one wants come last.
-          const auto last = static_cast<std::int32_t>(domains_[at(from.domain)].extents[s] - 1);
-          if (digit.axis < 0) {
-            to.digits.push_back(digit);
-            continue;
-          }
-          if (input.access.mirror) {
-            std::vector<std::int32_t> table(at(counts[0]));
-            for (std::int64_t t = 0; t < counts[0]; ++t) {
-              const auto [i, j] = triangle_pair(t);
-              table[at(t)] = digit.at((digit.axis == 0) != (swap == 1) ? i : j);
-            }
-            to.digits.push_back(
-                {0, 0, std::make_shared<const std::vector<std::int32_t>>(std::move(table))});
-            continue;
-          }
-          int input_axis = -1;
-          for (std::size_t d = 0; d < input.access.links.size(); ++d) {
-            if (input.access.links[d].task_axis == digit.axis) input_axis = static_cast<int>(d);
-          }
-          const std::vector<bool>& mask = node.wanted[at(digit.axis)];
-          if (input_axis < 0) {
-            std::int64_t first = -1;
-            for (std::int64_t c = 0; c < node.counts[at(digit.axis)]; ++c) {
-              if ((mask.empty() || mask[at(c)]) &&
-                  (first < 0 || stands_before(from, digit.axis, c, first)))
-                first = c;
-            }
-            to.digits.push_back({-1, first < 0 ? last : digit.at(first), nullptr});
-            continue;
-          }
-          const AxisMap& back = reader->links[at(digit.axis)].map;
-          if (back.is_identity()) {
-            to.digits.push_back({input_axis, 0, digit.table});
-            continue;
-          }
-          std::vector<std::int32_t> table(at(counts[at(input_axis)]), last);
-          for (std::int64_t c = 0; c < counts[at(input_axis)]; ++c) {
-            const CoordSet set = back.of(c);
-            if (set.count == 0) continue;
-            std::int64_t first = set[0];
-            for (std::int64_t s = 1; s < set.count; ++s) {
-              if (stands_before(from, digit.axis, set[s], first)) first = set[s];
-            }
-            table[at(c)] = digit.at(first);
-          }
-          to.digits.push_back(
-              {input_axis, 0, std::make_shared<const std::vector<std::int32_t>>(std::move(table))});
-        }
+        Alignment to = followed(index, k, from, swap == 1);
         for (const auto& [axis, digit] : stream_digits) {
           const AxisLink& link = input.access.links[axis];
           std::vector<std::int32_t> table(at(counts[axis]),
@@ -234,9 +280,13 @@ void TaskOrder::align_inputs(NodeIndex index, std::vector<std::vector<Alignment>
               static_cast<int>(axis), 0,
               std::make_shared<const std::vector<std::int32_t>>(std::move(table))};
         }
+        if (swap == 0 && same_lanes(from, home)) move_home(producer, to);
         add_alignment(alignments[at(producer)], std::move(to), domains_, counts);
       }
     }
+    const bool known = std::any_of(own.begin(), own.end(),
+                                   [&](const Alignment& a) { return same_lanes(a, home); });
+    if (!known) move_home(producer, followed(index, k, home, false));
   }
 }
 
@@ -460,81 +510,33 @@ std::uint64_t TaskOrder::tile(Position position) const noexcept {
   return before;
 }
 
-// Of two ways with as many lanes the first counts.
 void TaskOrder::number_lanes() {
-  lanes_.resize(alignments_.size());
-  for (std::size_t n = 0; n < alignments_.size(); ++n) {
-    for (std::size_t a = 0; a < alignments_[n].size(); ++a) {
-      const Alignment& alignment = alignments_[n][a];
-      const Domain& domain = domains_[at(alignment.domain)];
-      Lanes lanes;
-      lanes.alignment = a;
-      std::uint64_t outer = 0;
-      for (std::size_t s = 0; s < domain.outer && s < alignment.digits.size(); ++s) {
-        if (alignment.digits[s].axis < 0 || domain.extents[s] == 1) continue;
-        outer |= std::uint64_t{1} << alignment.digits[s].axis;
-        lanes.digits.push_back(s);
-        lanes.count *= static_cast<std::uint64_t>(domain.extents[s]);
-      }
-      const std::uint64_t all = (std::uint64_t{1} << plan_->nodes[n].counts.size()) - 1;
-      lanes.axes = all & ~outer;
-      if (a == 0 || lanes.count > lanes_[n].count) lanes_[n] = std::move(lanes);
+  lanes_.resize(homes_.size());
+  for (std::size_t n = 0; n < homes_.size(); ++n) {
+    const Alignment& home = homes_[n];
+    if (home.domain < 0) continue;
+    const Domain& domain = domains_[at(home.domain)];
+    Lanes& lanes = lanes_[n];
+    std::uint64_t outer = 0;
+    for (std::size_t s = 0; s < home.digits.size(); ++s) {
+      const Digit& digit = home.digits[s];
+      if (digit.axis < 0 || domain.extents[s] == 1) continue;
+      outer |= std::uint64_t{1} << digit.axis;
+      lanes.digits.push_back({digit.axis, domain.extents[s], digit.table.get()});
+      lanes.count *= static_cast<std::uint64_t>(domain.extents[s]);
     }
+    lanes.axes = ((std::uint64_t{1} << plan_->nodes[n].counts.size()) - 1) & ~outer;
   }
 }
 
 TaskOrder::Lane TaskOrder::lane(NodeIndex node, const std::int64_t* coords) const noexcept {
   const Lanes& lanes = lanes_[at(node)];
-  if (lanes.digits.empty()) return {};
-  const Alignment& alignment = alignments_[at(node)][lanes.alignment];
-  const Domain& domain = domains_[at(alignment.domain)];
   std::uint64_t number = 0;
-  for (const std::size_t s : lanes.digits) {
-    const Digit& digit = alignment.digits[s];
-    number = number * static_cast<std::uint64_t>(domain.extents[s]) +
+  for (const LaneDigit& digit : lanes.digits) {
+    number = number * static_cast<std::uint64_t>(digit.extent) +
              static_cast<std::uint64_t>(digit.at(coords[digit.axis]));
   }
   return {number, lanes.count};
-}
-
-TaskOrder::Lane TaskOrder::lane_at(NodeIndex node, Position position) const noexcept {
-  const Lanes& lanes = lanes_[at(node)];
-  const Domain& domain = domains_[at(alignments_[at(node)][0].domain)];
-  std::uint64_t tile = (position - domain.base) / domain.tile_positions;
-  std::uint64_t number = 0;
-  std::uint64_t scale = 1;
-  std::size_t left = lanes.digits.size();
-  for (std::size_t s = domain.outer; s-- > 0;) {
-    const auto extent = static_cast<std::uint64_t>(domain.extents[s]);
-    if (left > 0 && lanes.digits[left - 1] == s) {
-      number += tile % extent * scale;
-      scale *= extent;
-      --left;
-    }
-    tile /= extent;
-  }
-  return {number, lanes.count};
-}
-
-Position TaskOrder::lane_begin(NodeIndex node, std::uint64_t number) const noexcept {
-  const Lanes& lanes = lanes_[at(node)];
-  const Alignment& alignment = alignments_[at(node)][0];
-  const Domain& domain = domains_[at(alignment.domain)];
-  std::uint64_t tile = 0;
-  std::uint64_t scale = 1;
-  std::size_t left = lanes.digits.size();
-  for (std::size_t s = domain.outer; s-- > 0;) {
-    const auto extent = static_cast<std::uint64_t>(domain.extents[s]);
-    if (left > 0 && lanes.digits[left - 1] == s) {
-      tile += number % extent * scale;
-      number /= extent;
-      --left;
-    } else if (s < alignment.digits.size()) {
-      tile += static_cast<std::uint64_t>(alignment.digits[s].constant) * scale;
-    }
-    scale *= extent;
-  }
-  return domain.base + tile * domain.tile_positions;
 }
 
 Position TaskOrder::next_reader_after(SlotIndex slot, const std::int64_t* coords, Position frontier,

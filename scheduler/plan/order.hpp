@@ -49,17 +49,30 @@ class TaskOrder {
     std::uint64_t count = 1;
   };
   Lane lane(NodeIndex node, const std::int64_t* coords) const noexcept;
+  /// The digits of a lane's number, outermost first: each follows one axis of the task grid.
+  struct LaneDigit {
+    int axis = 0;
+    std::int64_t extent = 1;
+    const std::vector<std::int32_t>* table = nullptr;  ///< null: the coordinate itself
+    std::int64_t at(std::int64_t coord) const noexcept {
+      return table == nullptr ? coord : (*table)[static_cast<std::size_t>(coord)];
+    }
+  };
+  const std::vector<LaneDigit>& lane_digits(NodeIndex node) const noexcept {
+    return lanes_[static_cast<std::size_t>(node)].digits;
+  }
   /// Axes of a node's grid, bit d for axis d, along which tasks of one lane lie.
   std::uint64_t lane_axes(NodeIndex node) const noexcept {
     return lanes_[static_cast<std::size_t>(node)].axes;
   }
-  /// Whether a node's lanes follow one another in the order: results need it in one way only.
-  bool lanes_in_order(NodeIndex node) const noexcept {
-    return alignments_[static_cast<std::size_t>(node)].size() == 1;
-  }
-  /// Of such a node: the lane that a position lies in, and the smallest position of a lane.
-  Lane lane_at(NodeIndex node, Position position) const noexcept;
-  Position lane_begin(NodeIndex node, std::uint64_t number) const noexcept;
+  /// Some tasks of a node: those for which each of several digits has a value of a range.
+  struct Box {
+    struct Side {
+      LaneDigit digit;
+      std::int64_t lo = 0, hi = 0;
+    };
+    std::vector<Side> sides;
+  };
   const Plan& plan() const noexcept { return *plan_; }
 
   /// Walks the tasks in order. A cursor holds a few words for each node.
@@ -95,8 +108,7 @@ class TaskOrder {
     std::vector<Position> weights;
   };
   struct Lanes {
-    std::size_t alignment = 0;
-    std::vector<std::size_t> digits;  // outer ones that vary with the task
+    std::vector<LaneDigit> digits;  // outer ones that vary with the task
     std::uint64_t count = 1;
     std::uint64_t axes = 0;
   };
@@ -125,6 +137,10 @@ class TaskOrder {
 
   void align_roots(std::vector<std::vector<Alignment>>& alignments);
   void align_inputs(NodeIndex node, std::vector<std::vector<Alignment>>& alignments);
+  Alignment followed(NodeIndex node, std::size_t input, const Alignment& from, bool swapped) const;
+  bool same_lanes(const Alignment& a, const Alignment& b) const;
+  std::uint64_t lane_count(const Alignment& alignment) const;
+  void move_home(NodeIndex node, const Alignment& alignment);
   int inner_digit(int domain, std::int64_t extent, const std::vector<Alignment>& reader);
   static bool stands_before(const Alignment& alignment, int axis, std::int64_t c, std::int64_t d);
   static bool nowhere_after(const Alignment& a, const Alignment& b,
@@ -143,7 +159,8 @@ class TaskOrder {
   const Plan* plan_;
   std::vector<Domain> domains_;
   std::vector<std::vector<Alignment>> alignments_;
-  std::vector<Lanes> lanes_;  // by node
+  std::vector<Alignment> homes_;  // by node: the way that its lanes follow, outer digits alone
+  std::vector<Lanes> lanes_;      // by node
   std::vector<Compiled> compiled_;
   std::vector<Position> constants_;
   std::vector<AxisWeight> weights_;
@@ -153,6 +170,9 @@ class TaskOrder {
 class TaskOrder::Cursor {
  public:
   explicit Cursor(const TaskOrder& order);
+  /// Over parts of the order only: the tasks of each node that lie in its boxes, which share none.
+  /// Takes time for these tasks and not for the others.
+  Cursor(const TaskOrder& order, const std::vector<std::vector<Box>>& boxes);
   struct Item {
     NodeIndex node;
     std::int64_t block;
@@ -160,11 +180,6 @@ class TaskOrder::Cursor {
   };
   /// The next task, or false after the last one. `coords` receives its coordinates.
   bool next(Item& item, std::int64_t* coords);
-  /// The same, passing over parts of the order without looking at their tasks: `next_wanted(node,
-  /// position)` is the first position from there on at which a task of the node may be wanted;
-  /// kNever for none.
-  template <typename F>
-  bool next(Item& item, std::int64_t* coords, F&& next_wanted);
 
  private:
   // Enumerates one alignment of one node by increasing position.
@@ -184,11 +199,11 @@ class TaskOrder::Cursor {
     Position position = 0;
     bool done = false;
   };
-  void open(NodeIndex node, std::int32_t alignment);
+  void open_all(const std::vector<std::vector<Box>>* boxes);
+  void open(NodeIndex node, std::int32_t alignment, const Box& box);
   static bool descend(Stream& stream, std::size_t level);
   static bool advance(Stream& stream);
   void settle(Stream& stream);
-  void skip_to(Stream& stream, Position target);
   void pop();
   bool before(std::int32_t a, std::int32_t b) const noexcept;
   void sift_down(std::size_t i);
@@ -197,17 +212,5 @@ class TaskOrder::Cursor {
   std::vector<Stream> streams_;
   std::vector<std::int32_t> heap_;
 };
-
-template <typename F>
-bool TaskOrder::Cursor::next(Item& item, std::int64_t* coords, F&& next_wanted) {
-  while (!heap_.empty()) {
-    Stream& stream = streams_[static_cast<std::size_t>(heap_[0])];
-    const Position wanted = next_wanted(stream.node, stream.position);
-    if (wanted <= stream.position) return next(item, coords);
-    skip_to(stream, wanted);
-    pop();
-  }
-  return false;
-}
 
 }  // namespace tessera::scheduler

@@ -12,11 +12,24 @@ std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
 
-TaskOrder::Cursor::Cursor(const TaskOrder& order) : order_(&order) {
-  for (std::size_t i = 0; i < order.compiled_.size(); ++i) {
-    if (order.plan_->nodes[i].task_count == 0) continue;
-    for (std::size_t a = 0; a < order.compiled_[i].alignments; ++a) {
-      open(static_cast<NodeIndex>(i), static_cast<std::int32_t>(a));
+TaskOrder::Cursor::Cursor(const TaskOrder& order) : order_(&order) { open_all(nullptr); }
+
+TaskOrder::Cursor::Cursor(const TaskOrder& order, const std::vector<std::vector<Box>>& boxes)
+    : order_(&order) {
+  open_all(&boxes);
+}
+
+void TaskOrder::Cursor::open_all(const std::vector<std::vector<Box>>* boxes) {
+  const Box whole;
+  for (std::size_t i = 0; i < order_->compiled_.size(); ++i) {
+    if (order_->plan_->nodes[i].task_count == 0) continue;
+    for (std::size_t a = 0; a < order_->compiled_[i].alignments; ++a) {
+      const auto node = static_cast<NodeIndex>(i);
+      if (boxes == nullptr) {
+        open(node, static_cast<std::int32_t>(a), whole);
+        continue;
+      }
+      for (const Box& box : (*boxes)[i]) open(node, static_cast<std::int32_t>(a), box);
     }
   }
   for (std::size_t i = 0; i < streams_.size(); ++i) {
@@ -26,7 +39,7 @@ TaskOrder::Cursor::Cursor(const TaskOrder& order) : order_(&order) {
   for (std::size_t i = heap_.size() / 2; i-- > 0;) sift_down(i);
 }
 
-void TaskOrder::Cursor::open(NodeIndex node, std::int32_t alignment) {
+void TaskOrder::Cursor::open(NodeIndex node, std::int32_t alignment, const Box& box) {
   const PlanNode& n = order_->plan_->nodes[at(node)];
   const Alignment& a = order_->alignments_[at(node)][at(alignment)];
   const std::size_t rank = n.counts.size();
@@ -40,20 +53,43 @@ void TaskOrder::Cursor::open(NodeIndex node, std::int32_t alignment) {
   stream.coords.assign(rank, 0);
   for (std::size_t d = 0; d < rank; ++d) {
     std::vector<const Digit*> digits;
+    bool sorted = true;  // as they are
     for (const Digit& digit : a.digits) {
-      if (digit.axis == static_cast<int>(d)) digits.push_back(&digit);
+      if (digit.axis != static_cast<int>(d)) continue;
+      digits.push_back(&digit);
+      sorted = sorted && digit.table == nullptr;
+    }
+    std::int64_t first = 0;
+    std::int64_t last = n.counts[d];
+    std::vector<const Box::Side*> looked_up;
+    for (const Box::Side& side : box.sides) {
+      if (side.digit.axis != static_cast<int>(d)) continue;
+      if (side.digit.table != nullptr) {
+        looked_up.push_back(&side);
+        continue;
+      }
+      first = std::max(first, side.lo);
+      last = std::min(last, side.hi);
     }
     std::vector<std::int32_t> list;
-    list.reserve(at(n.counts[d]));
-    for (std::int64_t c = 0; c < n.counts[d]; ++c) {
-      if (n.wanted[d].empty() || n.wanted[d][at(c)]) list.push_back(static_cast<std::int32_t>(c));
+    list.reserve(at(std::max<std::int64_t>(last - first, 0)));
+    for (std::int64_t c = first; c < last; ++c) {
+      const bool inside =
+          std::all_of(looked_up.begin(), looked_up.end(), [c](const Box::Side* side) {
+            const std::int64_t value = side->digit.at(c);
+            return value >= side->lo && value < side->hi;
+          });
+      if (inside && (n.wanted[d].empty() || n.wanted[d][at(c)]))
+        list.push_back(static_cast<std::int32_t>(c));
     }
-    std::stable_sort(list.begin(), list.end(), [&](std::int32_t x, std::int32_t y) {
-      for (const Digit* digit : digits) {
-        if (digit->at(x) != digit->at(y)) return digit->at(x) < digit->at(y);
-      }
-      return false;
-    });
+    if (!sorted) {
+      std::stable_sort(list.begin(), list.end(), [&](std::int32_t x, std::int32_t y) {
+        for (const Digit* digit : digits) {
+          if (digit->at(x) != digit->at(y)) return digit->at(x) < digit->at(y);
+        }
+        return false;
+      });
+    }
     if (list.empty()) return;
     stream.hi[d] = static_cast<std::int64_t>(list.size());
     stream.sorted[d] = std::move(list);
@@ -140,7 +176,11 @@ void TaskOrder::Cursor::settle(Stream& stream) {
 bool TaskOrder::Cursor::before(std::int32_t a, std::int32_t b) const noexcept {
   const Stream& x = streams_[at(a)];
   const Stream& y = streams_[at(b)];
-  return x.position != y.position ? x.position < y.position : a < b;
+  if (x.position != y.position) return x.position < y.position;
+  if (x.node != y.node) return x.node < y.node;
+  if (x.alignment != y.alignment) return x.alignment < y.alignment;
+  const Plan& plan = *order_->plan_;
+  return plan.encode(x.node, x.coords.data()) < plan.encode(y.node, y.coords.data());
 }
 
 void TaskOrder::Cursor::sift_down(std::size_t i) {
@@ -180,58 +220,6 @@ void TaskOrder::Cursor::pop() {
     heap_.pop_back();
   }
   if (!heap_.empty()) sift_down(0);
-}
-
-// Moves a stream on to its first task at or after a position. Groups of one level have increasing
-// positions, and all of a group come before the next: so on each level it is the last group that
-// begins no later than the target, found by halves.
-void TaskOrder::Cursor::skip_to(Stream& stream, Position target) {
-  const Compiled& node = order_->compiled_[at(stream.node)];
-  for (std::size_t d = 0; d < stream.sorted.size(); ++d) {
-    stream.lo[d] = 0;
-    stream.hi[d] = static_cast<std::int64_t>(stream.sorted[d].size());
-  }
-  const auto place = [&] {
-    return order_->position_along(node, at(stream.alignment), stream.coords.data());
-  };
-  for (std::size_t l = 0; l < stream.levels.size(); ++l) {
-    Level& lv = stream.levels[l];
-    const auto axis = at(lv.axis);
-    const std::int64_t begin = stream.lo[axis];
-    const std::int64_t end = stream.hi[axis];
-    const auto choose = [&](std::int64_t within) {
-      const std::int32_t value = lv.values[at(within)];
-      const auto first = lv.values.begin() + begin;
-      const auto last = lv.values.begin() + end;
-      lv.outer_begin = begin;
-      lv.outer_end = end;
-      lv.begin = std::lower_bound(first, last, value) - lv.values.begin();
-      lv.end = std::upper_bound(first, last, value) - lv.values.begin();
-      stream.lo[axis] = lv.begin;
-      stream.hi[axis] = lv.end;
-      std::vector<std::int64_t> lo = stream.lo;
-      std::vector<std::int64_t> hi = stream.hi;
-      descend(stream, l + 1);
-      stream.lo = std::move(lo);
-      stream.hi = std::move(hi);
-      return place();
-    };
-    std::int64_t low = begin;  // its group begins no later than the target, or is the first
-    std::int64_t high = end;
-    while (low + 1 < high) {
-      const std::int64_t middle = low + (high - low) / 2;
-      (choose(middle) <= target ? low : high) = middle;
-    }
-    choose(low);
-  }
-  descend(stream, stream.levels.size());
-  while (place() < target) {
-    if (!advance(stream)) {
-      stream.done = true;
-      return;
-    }
-  }
-  settle(stream);
 }
 
 }  // namespace tessera::scheduler

@@ -10,10 +10,13 @@
 #include <random>
 #include <thread>
 
+#include "comm/joined_world.hpp"
 #include "comm/sockets/bootstrap.hpp"
+#include "comm/sockets/peer_memory.hpp"
 #include "memory_worlds.hpp"
 #include "socket_worlds.hpp"
 #include "tessera/error.hpp"
+#include "ucx_worlds.hpp"
 
 namespace tessera::comm {
 namespace {
@@ -80,10 +83,14 @@ std::vector<std::byte> pattern(std::size_t bytes, std::uint64_t seed) {
 struct Case {
   const char* name;
   std::function<std::vector<std::unique_ptr<World>>(int)> make;
+  std::function<std::string()> missing = [] { return std::string(); };  // what this machine lacks
 };
 
 class MessengerConformance : public ::testing::TestWithParam<Case> {
  protected:
+  void SetUp() override {
+    if (const std::string what = GetParam().missing(); !what.empty()) GTEST_SKIP() << what;
+  }
   void start(int ranks) {
     inboxes_ = std::vector<Inbox>(static_cast<std::size_t>(ranks));
     worlds_ = GetParam().make(ranks);
@@ -139,9 +146,15 @@ TEST_P(MessengerConformance, ABodyThatNobodyWantsIsDroppedAndTheNextOneIsRight) 
   start(2);
   const auto first = pattern(300'000, 1);
   const auto second = pattern(300'000, 2);
-  at(0).send(Rank{1}, {0, Inbox::kDrop, 0, 0, 1}, first.data(), first.size(), {});
-  at(0).send(Rank{1}, {0, 0, 0, 0, 2}, second.data(), second.size(), {});
+  // The bodies stay until their sender has them back, whether they are wanted or not.
+  std::promise<void> done[2];
+  at(0).send(Rank{1}, {0, Inbox::kDrop, 0, 0, 1}, first.data(), first.size(),
+             [&](const std::exception_ptr&) { done[0].set_value(); });
+  at(0).send(Rank{1}, {0, 0, 0, 0, 2}, second.data(), second.size(),
+             [&](const std::exception_ptr&) { done[1].set_value(); });
   ASSERT_TRUE(inboxes_[1].wait([&] { return inboxes_[1].messages.size() == 2; }));
+  for (std::promise<void>& one : done)
+    ASSERT_EQ(one.get_future().wait_for(20s), std::future_status::ready);
   for (const Inbox::Message& message : inboxes_[1].messages) {
     if (message.envelope.b == 2) {
       EXPECT_EQ(message.body, second);
@@ -221,9 +234,29 @@ TEST_P(MessengerConformance, MessagesGoToOtherRanksOfTheWorld) {
     EXPECT_THROW(at(0).send(Rank{to}, {}, nullptr, 0, {}), InvalidArgument);
 }
 
-std::vector<std::unique_ptr<World>> socket_worlds(int ranks, bool tcp) {
+std::vector<std::unique_ptr<World>> socket_worlds(int ranks, bool tcp, SocketOptions options = {}) {
   std::vector<std::unique_ptr<World>> out;
-  for (auto& world : make_socket_worlds(ranks, {}, tcp)) out.push_back(std::move(world));
+  for (auto& world : make_socket_worlds(ranks, options, tcp)) out.push_back(std::move(world));
+  return out;
+}
+
+/// Ranks that read each other's memory.
+SocketOptions near(int ranks) {
+  SocketOptions out;
+  out.readable.assign(static_cast<std::size_t>(ranks), ::getpid());
+  return out;
+}
+
+std::string no_ucx() {
+  std::string problem;
+  find_ucx(problem);
+  return problem;
+}
+
+std::vector<std::unique_ptr<World>> ucx_worlds(int ranks) {
+  std::string problem;
+  std::vector<std::unique_ptr<World>> out;
+  for (auto& world : make_ucx_worlds(ranks, *find_ucx(problem))) out.push_back(std::move(world));
   return out;
 }
 
@@ -231,7 +264,10 @@ INSTANTIATE_TEST_SUITE_P(
     Kinds, MessengerConformance,
     ::testing::Values(Case{"Memory", [](int ranks) { return MemoryWorlds::make(ranks, 5); }},
                       Case{"Sockets", [](int ranks) { return socket_worlds(ranks, false); }},
-                      Case{"Tcp", [](int ranks) { return socket_worlds(ranks, true); }}),
+                      Case{"Tcp", [](int ranks) { return socket_worlds(ranks, true); }},
+                      Case{"PeerMemory",
+                           [](int ranks) { return socket_worlds(ranks, false, near(ranks)); }},
+                      Case{"Ucx", ucx_worlds, no_ucx}),
     [](const auto& info) { return info.param.name; });
 
 // Sockets
@@ -298,6 +334,172 @@ TEST(SocketMessenger, OneThatNeverStartedEndsWhatItCouldNotWrite) {
     EXPECT_EQ(done, 3);
     EXPECT_EQ(failed, 3);
   }
+}
+
+// Two ranks that read each other's memory and know it: the first message waits for that.
+std::vector<std::unique_ptr<SocketWorld>> near_worlds(Inbox* inboxes) {
+  auto worlds = make_socket_worlds(2, near(2));
+  for (std::size_t r = 0; r < 2; ++r) worlds[r]->messenger()->start(inboxes[r]);
+  for (std::size_t r = 0; r < 2; ++r)
+    worlds[r]->messenger()->send(Rank{1 - int(r)}, {}, nullptr, 0, {});
+  for (std::size_t r = 0; r < 2; ++r)
+    EXPECT_TRUE(inboxes[r].wait([&] { return inboxes[r].messages.size() == 1; }));
+  return worlds;
+}
+
+TEST(PeerMemory, ABodyIsTheSendersUntilItIsTaken) {
+  Inbox inboxes[2];
+  const auto worlds = near_worlds(inboxes);
+  inboxes[1].slow = 200'000us;
+  auto body = pattern(1'000'000, 1);
+  const auto sent = body;
+  std::promise<void> done;
+  worlds[0]->messenger()->send(Rank{1}, {0, 0, 0, 0, 1}, body.data(), body.size(),
+                               [&](const std::exception_ptr& failure) {
+                                 EXPECT_FALSE(failure);
+                                 done.set_value();
+                               });
+  auto taken = done.get_future();
+  EXPECT_EQ(taken.wait_for(100ms), std::future_status::timeout) << "the body was not offered";
+  ASSERT_EQ(taken.wait_for(20s), std::future_status::ready);
+  std::fill(body.begin(), body.end(), std::byte{0});
+  ASSERT_TRUE(inboxes[1].wait([&] { return inboxes[1].messages.size() == 2; }));
+  EXPECT_EQ(inboxes[1].messages[1].body, sent);
+}
+
+// What a sender has back may hold something else: a copy that ends after that is no message.
+TEST(PeerMemory, WhatIsCopiedAfterTheSenderClosedIsNotTold) {
+  Inbox inboxes[2];
+  const auto worlds = near_worlds(inboxes);
+  inboxes[1].slow = 300'000us;
+  const auto body = pattern(1'000'000, 1);
+  std::atomic<int> failed{0};
+  worlds[0]->messenger()->send(
+      Rank{1}, {0, 0, 0, 0, 1}, body.data(), body.size(),
+      [&](const std::exception_ptr& failure) { failed += failure ? 1 : 0; });
+  worlds[0]->cut(1);
+  ASSERT_TRUE(inboxes[1].wait([&] { return !inboxes[1].losses[0].empty(); }));
+  EXPECT_EQ(inboxes[1].messages.size(), 1U);
+  ASSERT_TRUE(inboxes[0].wait([&] { return !inboxes[0].losses[1].empty(); }));
+  EXPECT_EQ(failed, 1);
+}
+
+TEST(PeerMemory, MemoryThatIsNotThereIsALostPeer) {
+  Inbox inboxes[2];
+  const auto worlds = near_worlds(inboxes);
+  const auto* nothing = reinterpret_cast<const std::byte*>(std::uintptr_t{4096});
+  worlds[0]->messenger()->send(Rank{1}, {0, 0, 0, 0, 1}, nothing, 100'000, {});
+  ASSERT_TRUE(inboxes[1].wait([&] { return !inboxes[1].losses[0].empty(); }));
+  EXPECT_EQ(inboxes[1].losses[0][0].find("its memory cannot be read: "), 0U)
+      << inboxes[1].losses[0][0];
+}
+
+TEST(PeerMemory, IsReadOnlyWhereTheProbeIsFound) {
+  const MemoryPass mine = memory_pass();
+  EXPECT_TRUE(can_read(mine));
+  MemoryPass other = mine;
+  other.probe += 1;
+  EXPECT_FALSE(can_read(other));
+  other = mine;
+  other.machine = "elsewhere";
+  EXPECT_FALSE(can_read(other));
+  other = mine;
+  other.probe_address = 4096;
+  EXPECT_FALSE(can_read(other));
+}
+
+class Ucx : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string what = no_ucx(); !what.empty()) GTEST_SKIP() << what;
+    std::string problem;
+    api_ = find_ucx(problem);
+  }
+  const TesseraUcxApi* api_ = nullptr;
+};
+
+// A peer is lost by its socket; bodies on their way to it end then, and none is told after that.
+TEST_F(Ucx, AClosedConnectionEndsBodiesOnTheirWay) {
+  for (int round = 0; round < 8; ++round) {
+    SCOPED_TRACE(round);
+    Inbox inboxes[2];
+    std::vector<std::vector<int>> handles;
+    auto worlds = make_ucx_worlds(2, *api_, {}, &handles);
+    for (std::size_t r = 0; r < 2; ++r) worlds[r]->messenger()->start(inboxes[r]);
+    const auto body = pattern(std::size_t{64} << 20, 1);
+    std::atomic<int> ended{0};
+    for (std::uint64_t i = 0; i < 3; ++i) {
+      worlds[0]->messenger()->send(Rank{1}, {0, 0, 0, 0, i}, body.data(), body.size(),
+                                   [&](const std::exception_ptr&) { ++ended; });
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(7 * round));
+    ::shutdown(handles[0][1], SHUT_RDWR);
+    ASSERT_TRUE(inboxes[0].wait([&] { return !inboxes[0].losses[1].empty(); }));
+    EXPECT_EQ(ended, 3);
+    ASSERT_TRUE(inboxes[1].wait([&] { return !inboxes[1].losses[0].empty(); }));
+    const std::size_t told = inboxes[1].messages.size();
+    std::this_thread::sleep_for(20ms);
+    EXPECT_EQ(inboxes[1].messages.size(), told);
+    for (const Inbox::Message& message : inboxes[1].messages) EXPECT_EQ(message.body, body);
+  }
+}
+
+TEST_F(Ucx, WhatWasSentBeforeLeavingArrives) {
+  for (int round = 0; round < 10; ++round) {
+    Inbox inboxes[2];
+    auto worlds = make_ucx_worlds(2, *api_);
+    for (std::size_t r = 0; r < 2; ++r) worlds[r]->messenger()->start(inboxes[r]);
+    const auto body = pattern(3'000'000, 1);
+    for (std::uint64_t i = 0; i < 10; ++i)
+      worlds[0]->messenger()->send(Rank{1}, {0, 0, 0, 0, i}, body.data(), body.size(), {});
+    worlds[0].reset();
+    ASSERT_TRUE(inboxes[1].wait([&] { return !inboxes[1].losses[0].empty(); }));
+    EXPECT_EQ(inboxes[1].losses[0], std::vector<std::string>{"it has left"});
+    EXPECT_EQ(inboxes[1].messages.size(), 10U);
+  }
+}
+
+// Whoever reaches the port of a rank and does not know the job's number is not listened to.
+TEST_F(Ucx, MessagesOfAnotherJobAreDropped) {
+  Inbox inboxes[2];
+  auto worlds = make_ucx_worlds(2, *api_, {17, 18}, nullptr, {100ms, 1000ms});
+  for (std::size_t r = 0; r < 2; ++r) worlds[r]->messenger()->start(inboxes[r]);
+  const auto body = pattern(1'000'000, 1);
+  worlds[0]->messenger()->send(Rank{1}, {0, 0, 0, 0, 1}, body.data(), body.size(), {});
+  EXPECT_FALSE(inboxes[1].wait([&] { return !inboxes[1].messages.empty(); }, 1s));
+}
+
+// UCX whose first message breaks: the socket knows nothing of it.
+TesseraUcxApi broken_ucx;
+const TesseraUcxApi* real_ucx;
+std::atomic<int> sends{0};
+int refuse_third(TesseraUcxWorker* worker, TesseraUcxPeer* peer, const void* header,
+                 std::size_t header_bytes, const void* body, std::size_t bytes, void* token) {
+  constexpr int kUnreachable = -6;
+  if (++sends >= 3) return kUnreachable;
+  return real_ucx->send(worker, peer, header, header_bytes, body, bytes, token);
+}
+
+TEST_F(Ucx, APeerThatOnlyUcxLosesIsLostOnBothEnds) {
+  real_ucx = api_;
+  broken_ucx = *api_;
+  broken_ucx.send = refuse_third;
+  sends = 0;
+  Inbox inboxes[2];
+  auto worlds = make_ucx_worlds(2, broken_ucx);
+  for (std::size_t r = 0; r < 2; ++r) worlds[r]->messenger()->start(inboxes[r]);
+  const auto body = pattern(100'000, 1);
+  std::atomic<int> failed{0};
+  for (std::uint64_t i = 0; i < 4; ++i) {
+    worlds[0]->messenger()->send(
+        Rank{1}, {0, 0, 0, 0, i}, body.data(), body.size(),
+        [&](const std::exception_ptr& failure) { failed += failure ? 1 : 0; });
+  }
+  ASSERT_TRUE(inboxes[0].wait([&] { return !inboxes[0].losses[1].empty(); }));
+  EXPECT_EQ(inboxes[0].losses[1][0].find("UCX says: "), 0U) << inboxes[0].losses[1][0];
+  EXPECT_EQ(failed, 2);
+  ASSERT_TRUE(inboxes[1].wait([&] { return !inboxes[1].losses[0].empty(); }));
+  EXPECT_EQ(inboxes[1].messages.size(), 2U);
 }
 
 TEST(SocketMessenger, SilenceIsNoticed) {

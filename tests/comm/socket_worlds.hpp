@@ -55,10 +55,8 @@ inline std::pair<Socket, Socket> connect_pair(bool tcp) {
   return {Socket(pair[0]), Socket(pair[1])};
 }
 
-inline std::vector<std::unique_ptr<SocketWorld>> make_socket_worlds(int ranks,
-                                                                    SocketOptions options = {},
-                                                                    bool tcp = false) {
-  const auto count = static_cast<std::size_t>(ranks);
+/// Each of some ranks connected with each other one: by rank, its end.
+inline std::vector<std::vector<Socket>> connect_all(std::size_t count, bool tcp) {
   std::vector<std::vector<Socket>> ends(count);
   for (auto& row : ends) row.resize(count);
   for (std::size_t a = 0; a < count; ++a) {
@@ -66,6 +64,14 @@ inline std::vector<std::unique_ptr<SocketWorld>> make_socket_worlds(int ranks,
       std::tie(ends[a][b], ends[b][a]) = connect_pair(tcp);
     }
   }
+  return ends;
+}
+
+inline std::vector<std::unique_ptr<SocketWorld>> make_socket_worlds(int ranks,
+                                                                    SocketOptions options = {},
+                                                                    bool tcp = false) {
+  const auto count = static_cast<std::size_t>(ranks);
+  std::vector<std::vector<Socket>> ends = connect_all(count, tcp);
   std::vector<std::unique_ptr<SocketWorld>> out;
   for (std::size_t r = 0; r < count; ++r)
     out.push_back(std::make_unique<SocketWorld>(Rank{static_cast<std::int32_t>(r)},

@@ -50,7 +50,8 @@ TEST(Job, ItsOwnVariablesComeFirst) {
                          {"MASTER_PORT", "1"},
                          {"TESSERA_JOB_TOKEN", kToken},
                          {"TESSERA_RANK_TIMEOUT", "2.5"},
-                         {"TESSERA_JOIN_TIMEOUT", "7"}});
+                         {"TESSERA_JOIN_TIMEOUT", "7"},
+                         {"TESSERA_TRANSPORT", "tcp"}});
   EXPECT_EQ(job.rank, 2);
   EXPECT_EQ(job.ranks, 5);
   EXPECT_EQ(job.host, "node1");
@@ -58,6 +59,7 @@ TEST(Job, ItsOwnVariablesComeFirst) {
   EXPECT_EQ(job.token, kToken);
   EXPECT_EQ(job.silence_s, 2.5);
   EXPECT_EQ(job.join_s, 7.0);
+  EXPECT_EQ(job.carrier, Carrier::kTcp);
 }
 
 TEST(Job, LaunchersAreUnderstood) {

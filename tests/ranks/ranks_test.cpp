@@ -98,6 +98,15 @@ std::vector<std::string> on_ranks(int ranks, std::initializer_list<std::string> 
   return out;
 }
 
+/// The transport by UCX, where it was built.
+const char* ucx() {
+#ifdef TESSERA_HAVE_UCX
+  return "ucx";
+#else
+  return "tcp";
+#endif
+}
+
 std::map<std::string, std::set<std::string>> hashes(const std::string& text, std::size_t& lines) {
   std::map<std::string, std::set<std::string>> out;
   std::istringstream in(text);
@@ -108,9 +117,14 @@ std::map<std::string, std::set<std::string>> hashes(const std::string& text, std
 
 TEST(Ranks, ResultsHaveTheSameBitsOnEveryRankOfAnyNumber) {
   std::map<std::string, std::set<std::string>> wanted;
-  for (const auto& [ranks, devices] :
-       {std::pair{1, "host:1"}, {2, "host:2"}, {3, "host:1"}, {4, "host:2"}, {7, "host:1"}}) {
-    Command command(on_ranks(ranks, {"bits"}, devices));
+  for (const auto& [ranks, devices, transport] : {std::tuple{1, "host:1", "auto"},
+                                                  {2, "host:2", "auto"},
+                                                  {3, "host:1", "tcp"},
+                                                  {4, "host:2", "auto"},
+                                                  {7, "host:1", "auto"},
+                                                  {4, "host:1", ucx()}}) {
+    Command command(on_ranks(ranks, {"bits"}, devices),
+                    {std::string("TESSERA_TRANSPORT=") + transport});
     ASSERT_EQ(command.wait(60s), 0) << command.text;
     std::size_t lines = 0;
     const auto got = hashes(command.text, lines);
@@ -216,8 +230,10 @@ TEST(Ranks, WhenOneIsKilledTheOthersEndAndNameIt) {
   std::mt19937_64 random(11);
   for (int round = 0; round < 12; ++round) {
     const int victim = round % 4;
-    Command command(on_ranks(4, {"forever", std::to_string(random() % 4)}),
-                    {"TESSERA_RANK_TIMEOUT=10"});
+    const char* const transports[] = {"auto", "tcp", ucx()};
+    Command command(
+        on_ranks(4, {"forever", std::to_string(random() % 4)}),
+        {"TESSERA_RANK_TIMEOUT=10", std::string("TESSERA_TRANSPORT=") + transports[round % 3]});
     const std::regex line("rank (\\d) is process (\\d+)\n");
     std::map<int, pid_t> processes;
     ASSERT_TRUE(command.read_until(

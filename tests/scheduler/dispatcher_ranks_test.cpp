@@ -31,7 +31,7 @@ struct Cluster {
 class RankDriver final : public Driver {
  public:
   RankDriver(Cluster& cluster, const TaskOrder& order, Topology topology, std::int32_t self)
-      : cluster_(cluster), share_(order, topology, comm::Rank{self}) {}
+      : cluster_(cluster), placement_(order, topology), share_(order, topology, comm::Rank{self}) {}
   const Share& share() const { return share_; }
   void make(const TaskOrder& order, DispatcherOptions options) {
     options.share = &share_;
@@ -91,7 +91,7 @@ class RankDriver final : public Driver {
     const Plan& plan = dispatcher_->plan();
     std::int64_t coords[kMaxRank];
     plan.decode(launch.node, launch.block, coords);
-    ASSERT_TRUE(share_.runs(launch.node, coords));
+    ASSERT_EQ(placement_.owner(launch.node, coords), share_.self());
     const bool first = cluster_.ran.insert({launch.node, launch.block}).second;
     ASSERT_TRUE(first || plan.nodes[launch.node].recomputable);
     std::size_t read = 0;
@@ -113,6 +113,7 @@ class RankDriver final : public Driver {
   }
 
   Cluster& cluster_;
+  Placement placement_;
   Share share_;
   std::optional<Dispatcher> dispatcher_;
   std::map<std::pair<std::pair<SlotIndex, std::int64_t>, std::int32_t>, TaskId> waiting_;

@@ -133,6 +133,39 @@ TEST_P(EngineRanks, SameBitsWhileBlocksAreSpilled) {
   }
 }
 
+// What simulate() says of a cluster is what its ranks do.
+TEST_P(EngineRanks, SimulatedRanksMoveTheSameBytes) {
+  for (const int ranks : {2, 3, 7}) {
+    const auto outcomes = on_ranks(ranks, plain(), [&](int, Session& session) {
+      session.compute(workload().make());
+      return session.last_run();
+    });
+    std::size_t fetched = 0;
+    std::size_t most_fetched = 0;
+    std::size_t most_sent = 0;
+    std::vector<std::int64_t> tasks;
+    for (const auto& outcome : outcomes) {
+      ASSERT_EQ(outcome.error, "");
+      fetched += outcome.value.fetched_bytes;
+      most_fetched = std::max(most_fetched, outcome.value.fetched_bytes);
+      most_sent = std::max(most_sent, outcome.value.sent_bytes);
+      tasks.push_back(outcome.value.tasks);
+    }
+    SimulationOptions options;
+    options.ranks = ranks;
+    options.device_memory_bytes = *plain().device_memory_bytes;
+    options.deliver = true;
+    options.check = true;
+    const SimulationReport simulated = simulate(workload().make(), options);
+    const std::string what = workload().name + ", " + std::to_string(ranks) + " ranks";
+    EXPECT_GT(fetched, 0U) << what;
+    EXPECT_EQ(simulated.network_bytes, fetched) << what;
+    EXPECT_EQ(simulated.most_fetched_bytes, most_fetched) << what;
+    EXPECT_EQ(simulated.most_sent_bytes, most_sent) << what;
+    EXPECT_EQ(simulated.rank_tasks, tasks) << what;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Workloads, EngineRanks,
                          ::testing::Range<std::size_t>(0, workloads().size()),
                          [](const auto& info) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "hash_kernels.hpp"
 #include "scheduler/plan/lower.hpp"
@@ -74,6 +75,7 @@ TEST(Placement, EveryTaskHasOneOwnerThatAllRanksAgreeOn) {
       const Placement placement(order, {ranks});
       const Placement other(other_order, {ranks});
       std::map<NodeIndex, std::map<std::uint64_t, std::int32_t>> by_lane;
+      const std::int64_t origin[kMaxRank] = {};
       for_each_task(order, [&](const TaskOrder::Cursor::Item& item, const std::int64_t* coords) {
         const comm::Rank owner = placement.owner(item.node, coords);
         ASSERT_GE(owner.number, 0);
@@ -81,22 +83,17 @@ TEST(Placement, EveryTaskHasOneOwnerThatAllRanksAgreeOn) {
         ASSERT_EQ(owner, other.owner(item.node, coords));
         const TaskOrder::Lane lane = order.lane(item.node, coords);
         ASSERT_LT(lane.number, lane.count);
-        if (order.lanes_in_order(item.node)) {
-          ASSERT_EQ(order.lane_at(item.node, item.position).number, lane.number);
-          ASSERT_LE(order.lane_begin(item.node, lane.number), item.position);
-        }
         // A lane has one rank, unless there are fewer of them than ranks.
         if (lane.count < static_cast<std::uint64_t>(ranks)) return;
         const auto known = by_lane[item.node].try_emplace(lane.number, owner.number).first;
         ASSERT_EQ(known->second, owner.number);
       });
-      // Along a node's lanes ranks follow one another.
+      // Two ranks' numbers of lanes differ by one at most.
       for (const auto& [node, lanes] : by_lane) {
-        std::int32_t last = 0;
-        for (const auto& [lane, rank] : lanes) {
-          ASSERT_GE(rank, last);
-          last = rank;
-        }
+        if (static_cast<std::uint64_t>(order.lane(node, origin).count) != lanes.size()) continue;
+        std::map<std::int32_t, int> owned;
+        for (const auto& [lane, rank] : lanes) ++owned[rank];
+        expect_even(owned, static_cast<std::size_t>(ranks), 1);
       }
     }
   }
@@ -237,6 +234,7 @@ TEST(Share, TheWalkOverAShareFindsAllOfItInOrder) {
     const Plan plan = random.make(random.pick(2, 14));
     const TaskOrder order(plan);
     const auto ranks = static_cast<std::int32_t>(random.pick(2, 9));
+    const Placement placement(order, {ranks});
     std::int64_t coords[kMaxRank];
     std::size_t total = 0;
     for (std::int32_t rank = 0; rank < ranks; ++rank) {
@@ -245,14 +243,14 @@ TEST(Share, TheWalkOverAShareFindsAllOfItInOrder) {
       TaskOrder::Cursor all(order);
       TaskOrder::Cursor::Item item;
       while (all.next(item, coords)) {
-        if (share.runs(item.node, coords)) wanted.emplace_back(item.node, item.block);
+        if (placement.owner(item.node, coords).number == rank)
+          wanted.emplace_back(item.node, item.block);
       }
       std::vector<std::pair<NodeIndex, std::int64_t>> got;
-      TaskOrder::Cursor own(order);
-      const auto next_own = [&](NodeIndex node, Position p) { return share.next_own(node, p); };
-      while (own.next(item, coords, next_own)) {
+      TaskOrder::Cursor own(order, share.boxes());
+      while (own.next(item, coords)) {
         ASSERT_EQ(item.position, order.position(item.node, coords));
-        if (share.runs(item.node, coords)) got.emplace_back(item.node, item.block);
+        got.emplace_back(item.node, item.block);
       }
       ASSERT_EQ(got, wanted) << "rank " << rank << " of " << ranks;
       total += got.size();
@@ -261,26 +259,112 @@ TEST(Share, TheWalkOverAShareFindsAllOfItInOrder) {
   }
 }
 
-// A rank of many looks at little more than its own tasks.
-TEST(Share, TheWalkOverAShareTakesAsLongAsTheShare) {
+// However many ranks there are, each finds what is its own in few boxes.
+TEST(Share, AShareIsFewBoxes) {
   const Array x = random::normal({3000, 3000}, {.chunks = {10, 10}, .seed = 1});
-  const Plan plan = plan_of({x + transpose(x) - mean(x, {.axis = 0})});
+  const Plan plan =
+      plan_of({x + transpose(x) - mean(x, {.axis = 0}), matmul(x, x), std(x), sum(x, {.axis = 1})});
   const TaskOrder order(plan);
-  const Share share(order, {100}, comm::Rank{57});
-  std::int64_t coords[kMaxRank];
-  std::int64_t looked_at = 0;
-  std::int64_t own = 0;
-  TaskOrder::Cursor cursor(order);
-  TaskOrder::Cursor::Item item;
-  while (cursor.next(item, coords, [&](NodeIndex node, Position p) {
-    ++looked_at;
-    return share.next_own(node, p);
-  })) {
-    own += share.runs(item.node, coords) ? 1 : 0;
+  for (const std::int32_t ranks : {2, 60, 512, 5000}) {
+    for (const std::int32_t rank : {0, ranks / 3, ranks - 1}) {
+      const Share share(order, {ranks}, comm::Rank{rank});
+      for (const auto& boxes : share.boxes()) EXPECT_LE(boxes.size(), 7U);
+    }
   }
-  EXPECT_GT(own, plan.total_tasks() / 200);
-  EXPECT_LT(own, plan.total_tasks() / 50);
-  EXPECT_LT(looked_at, own + own / 2 + 100);
+}
+
+// Who reads a block, of this rank's tasks and of the other ranks', is what the plan says.
+TEST(Share, TheReadersOfABlockAreThoseOfThePlan) {
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    test::RandomPlan random(seed);
+    const Plan plan = random.make(random.pick(2, 14));
+    const TaskOrder order(plan);
+    const auto ranks = static_cast<std::int32_t>(random.pick(2, 9));
+    const Placement placement(order, {ranks});
+    const Share share(order, {ranks}, comm::Rank{static_cast<std::int32_t>(seed) % ranks});
+    for (std::size_t s = 0; s < plan.slots.size(); ++s) {
+      const auto slot = static_cast<SlotIndex>(s);
+      const NodeIndex node = plan.slots[s].node;
+      std::int64_t coords[kMaxRank];
+      for (std::int64_t block = 0; block < plan.slots[s].size.grid().block_count(); ++block) {
+        plan.decode(node, block, coords);
+        if (!plan.wanted(node, coords)) continue;
+        std::set<std::pair<NodeIndex, std::int64_t>> mine;
+        std::set<std::int32_t> theirs;
+        plan.for_each_reader(slot, coords, [&](NodeIndex reader, const std::int64_t* place) {
+          if (!plan.wanted(reader, place)) return;
+          const std::int32_t rank = placement.owner(reader, place).number;
+          if (rank != share.self().number) {
+            theirs.insert(rank);
+          } else {
+            mine.insert({reader, plan.encode(reader, place)});
+          }
+        });
+        std::set<std::pair<NodeIndex, std::int64_t>> got;
+        std::uint32_t count = 0;
+        share.for_each_reader(slot, coords, [&](NodeIndex reader, const std::int64_t* place) {
+          got.insert({reader, plan.encode(reader, place)});
+          ++count;
+        });
+        std::vector<std::int32_t> others;
+        ASSERT_EQ(got, mine);
+        ASSERT_EQ(share.readers(slot, coords, others), count);
+        ASSERT_EQ(share.readers(slot, coords), count);
+        ASSERT_EQ(std::set<std::int32_t>(others.begin(), others.end()), theirs);
+        ASSERT_EQ(others.size(), theirs.size());
+      }
+    }
+  }
+}
+
+// Where very many tasks read a block, ranks are found without looking at each of them.
+TEST(Share, TheReadersOfABlockForAllAreAllRanks) {
+  const Array x = random::normal({400, 400}, {.chunks = {10, 10}, .seed = 1});
+  const Plan plan = plan_of({x - mean(x)});
+  const TaskOrder order(plan);
+  constexpr std::int32_t kRanks = 7;
+  const Placement placement(order, {kRanks});
+  std::size_t found = 0;
+  for (std::size_t s = 0; s < plan.slots.size(); ++s) {
+    const std::int64_t origin[kMaxRank] = {};
+    const auto slot = static_cast<SlotIndex>(s);
+    if (plan.slots[s].size.grid().block_count() != 1 || plan.reader_count(slot, origin) < 1600)
+      continue;
+    ++found;
+    std::uint32_t total = 0;
+    for (std::int32_t rank = 0; rank < kRanks; ++rank) {
+      const Share share(order, {kRanks}, comm::Rank{rank});
+      std::vector<std::int32_t> others;
+      total += share.readers(slot, origin, others);
+      EXPECT_EQ(others.size(), static_cast<std::size_t>(kRanks) - 1);
+    }
+    EXPECT_EQ(total, 1600U);
+  }
+  EXPECT_EQ(found, 1U);
+}
+
+// A rank's result blocks make up about a square, so that it needs few rows and columns of a
+// product's matrices.
+TEST(Placement, ARankOfManyOwnsASquareOfAProduct) {
+  const Array a = random::normal({320, 320}, {.chunks = {10, 10}, .seed = 1});
+  const Plan plan = plan_of({matmul(a, a)});
+  const TaskOrder order(plan);
+  const NodeIndex product = node_named(plan, "matmul");
+  for (const auto& [ranks, most] : {std::pair{4, 32}, {16, 16}, {64, 8}, {50, 14}}) {
+    SCOPED_TRACE(ranks);
+    const Placement placement(order, {ranks});
+    std::map<std::int32_t, std::pair<std::set<std::int64_t>, std::set<std::int64_t>>> needs;
+    for_each_task(order, [&](const TaskOrder::Cursor::Item& item, const std::int64_t* coords) {
+      if (item.node != product) return;
+      auto& [rows, columns] = needs[placement.owner(product, coords).number];
+      rows.insert(coords[0]);
+      columns.insert(coords[1]);
+    });
+    for (const auto& [rank, need] : needs) {
+      EXPECT_LE(static_cast<int>(need.first.size() + need.second.size()), most) << "rank " << rank;
+    }
+  }
 }
 
 TEST(Share, ARankIsOneOfTheTopologys) {

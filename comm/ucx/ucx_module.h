@@ -1,0 +1,57 @@
+#pragma once
+
+/* The one door between the engine and UCX: the table of functions that libtessera_ucx.so fills in. Bodies of messages
+ * are active messages of UCP by rendezvous, in error mode PEER: what is outstanding with a peer that is lost or closed
+ * ends with a status. Functions of a worker are called by one thread, wake() by any. Those that return int return 0, or
+ * a status for which error_text() has words. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TESSERA_UCX_MODULE_VERSION 1
+/* const struct TesseraUcxApi* tessera_ucx_module(void) */
+#define TESSERA_UCX_MODULE_ENTRY "tessera_ucx_module"
+
+struct TesseraUcxWorker;
+struct TesseraUcxPeer;
+
+/* What a worker tells, within progress(), connect(), send() and close(). */
+struct TesseraUcxEvents {
+  void* context;
+  /* A body is about to come. Returns where it goes, and in `token` its name; null: it is dropped. */
+  void* (*target)(void* context, const void* header, size_t header_bytes, size_t bytes, void** token);
+  void (*received)(void* context, void* token, int status);
+  void (*sent)(void* context, void* token, int status);
+  /* Nothing more reaches the peer that was connected with this name; it is still to be closed. */
+  void (*failed)(void* context, void* peer_name, int status);
+};
+
+struct TesseraUcxApi {
+  uint32_t version;
+  /* `net_devices`: as UCX_NET_DEVICES, where that is not set; null: all. */
+  int (*open)(const char* net_devices, const struct TesseraUcxEvents* events, struct TesseraUcxWorker** out);
+  void (*destroy)(struct TesseraUcxWorker* worker);
+  /* The worker's address, which stays the worker's. */
+  void (*address)(struct TesseraUcxWorker* worker, const void** address, size_t* bytes);
+  int (*connect)(struct TesseraUcxWorker* worker, const void* address, void* name, struct TesseraUcxPeer** out);
+  /* Header (copied) and body (the caller's until `sent`). Without an error, `sent` is called once. */
+  int (*send)(struct TesseraUcxWorker* worker, struct TesseraUcxPeer* peer, const void* header, size_t header_bytes,
+              const void* body, size_t bytes, void* token);
+  /* Ends what is outstanding with the peer, without asking it. destroy() closes the others. */
+  void (*close)(struct TesseraUcxWorker* worker, struct TesseraUcxPeer* peer);
+  /* Returns 0 when nothing was to be done. */
+  unsigned (*progress)(struct TesseraUcxWorker* worker);
+  /* Sleeps until there is something to do, wake() is called, or the time is over. */
+  int (*wait)(struct TesseraUcxWorker* worker, int timeout_ms);
+  void (*wake)(struct TesseraUcxWorker* worker);
+  const char* (*error_text)(int status);
+  const char* (*library_version)(void);
+};
+
+#ifdef __cplusplus
+}
+#endif
