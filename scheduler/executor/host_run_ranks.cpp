@@ -232,6 +232,8 @@ void HostRun::fail_run(const std::exception_ptr& error,
 bool HostRun::tell_end(std::unique_lock<std::mutex>& lock) {
   if (step_ == nullptr || end_told_ || sending_ > 0) return false;
   if (!stopped() && (broken_ || !dispatcher_.finished())) return false;
+  // What failed is seen before its error is collected, and the end names it.
+  if (stopped() && !error_ && !options_.stop.stop_requested()) return false;
   end_told_ = true;
   const bool failed = stopped();
   std::string failure = "a stop was requested";

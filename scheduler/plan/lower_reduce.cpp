@@ -26,8 +26,9 @@ AxisMap groups_of(std::int64_t fan, std::int64_t count) {
 
 }  // namespace
 
-SlotIndex Lowering::merge_tree(const array::Node& node, SlotIndex slot, const ChunkGrid& grid, core::ReduceOp op,
-                               DType element, const std::vector<bool>& axes, double ddof) {
+SlotIndex Lowering::merge_tree(const array::Node& node, SlotIndex slot, const ChunkGrid& grid,
+                               core::ReduceOp op, DType element, const std::vector<bool>& axes,
+                               double ddof) {
   const array::Output& output = node.outputs[0];
   ChunkGrid current = grid;
   for (bool last = false; !last;) {
@@ -52,7 +53,9 @@ SlotIndex Lowering::merge_tree(const array::Node& node, SlotIndex slot, const Ch
         continue;
       }
       AxisMap map = groups_of(fan[d], axis.count());
-      next.push_back(AxisChunks::regular(map.from_count(), 1));
+      // Accumulators of one block: 1 along a reduced axis, all groups along one that is grouped.
+      const std::int64_t extent = axis.count() > 0 ? axis.end(0) - axis.begin(0) : 1;
+      next.push_back(AxisChunks::regular(map.from_count() * extent, extent));
       last = last && map.from_count() == 1;
       input.access.links.push_back({static_cast<int>(d), std::move(map)});
     }
@@ -76,7 +79,8 @@ SlotIndex Lowering::merge_tree(const array::Node& node, SlotIndex slot, const Ch
 void Lowering::lower_merge_tree(const array::Node& node) {
   const auto& tree = std::get<array::MergeTree>(node.attributes);
   const StoredValue value = stored(node.inputs[0]);
-  const SlotIndex slot = merge_tree(node, value.slot, value.grid, tree.op, tree.element, tree.axes, tree.ddof);
+  const SlotIndex slot =
+      merge_tree(node, value.slot, value.grid, tree.op, tree.element, tree.axes, tree.ddof);
   stored_[{&node, 0}] = {slot, node.outputs[0].grid, node.outputs[0].dtype, -1};
 }
 
@@ -128,7 +132,8 @@ void Lowering::lower_scan(const array::Node& node) {
   PlanNode totals = new_node(node, node.name + " totals", output.grid);
   totals.inputs.push_back(make_input(value, whole, output.grid));
   totals.spec = describe(Mode::kTotals);
-  const StoredValue total{append_with_output(std::move(totals), carry_size()), carry_grid, carry_dtype, -1};
+  const StoredValue total{append_with_output(std::move(totals), carry_size()), carry_grid,
+                          carry_dtype, -1};
 
   PlanNode prefix = new_node(node, node.name + " prefix", carry_grid);
   prefix.inputs.push_back(make_input(total, whole, carry_grid));
@@ -151,7 +156,8 @@ void Lowering::lower_scan(const array::Node& node) {
   }
   apply.inputs.push_back(std::move(carry));
   apply.spec = describe(Mode::kApply);
-  stored_[{&node, 0}] = {append_with_output(std::move(apply), size()), output.grid, output.dtype, -1};
+  stored_[{&node, 0}] = {append_with_output(std::move(apply), size()), output.grid, output.dtype,
+                         -1};
 }
 
 }  // namespace tessera::scheduler

@@ -114,6 +114,54 @@ TEST(EngineRegression, VarianceOfHugeNumbersIsInfinite) {
   }
 }
 
+// More blocks along the axis than one task merges: what lies between holds all groups, too.
+TEST(EngineRegression, GroupsOfManyBlocksAreMergedInSteps) {
+  constexpr std::int64_t kColumns = 3, kGroups = 5;
+  for (const std::int64_t blocks : {16, 17, 40, 256, 300}) {
+    const std::int64_t rows = 2 * blocks + 1;
+    const Array x = random::integers(-9, 10, {rows, kColumns}, {.chunks = {2, 2}, .seed = 8});
+    const HostArray values = x.compute();
+    std::vector<std::int64_t> labels;
+    for (std::int64_t i = 0; i < rows; ++i) labels.push_back((i * 7 + i / 3) % kGroups);
+    std::vector<double> sum(kGroups * kColumns), least(sum.size(), 1e9), squares(sum.size());
+    std::vector<std::int64_t> count(kGroups);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      ++count[static_cast<std::size_t>(labels[i])];
+      for (std::int64_t j = 0; j < kColumns; ++j) {
+        const auto at = static_cast<std::size_t>(labels[i] * kColumns + j);
+        const auto v = static_cast<double>(
+            values.span<std::int64_t>()[static_cast<std::size_t>(i * kColumns + j)]);
+        sum[at] += v;
+        squares[at] += v * v;
+        least[at] = std::min(least[at], v);
+      }
+    }
+    const Array real = astype(x, DType::kFloat64);
+    for (const bool across : {false, true}) {
+      const Array of = across ? real.T() : real;
+      const GroupbyOptions options{.axis = across ? 1 : 0};
+      const auto got = [&](const char* function) {
+        const Array result = groupby_reduce(of, labels, function, options);
+        return (across ? result.T() : result).compute();
+      };
+      const HostArray sums = got("sum"), minima = got("min"), means = got("mean"),
+                      variances = got("var");
+      for (std::int64_t g = 0; g < kGroups; ++g) {
+        for (std::int64_t j = 0; j < kColumns; ++j) {
+          const auto at = static_cast<std::size_t>(g * kColumns + j);
+          const auto n = static_cast<double>(count[static_cast<std::size_t>(g)]);
+          const double mean = sum[at] / n;
+          EXPECT_EQ(sums.span<double>()[at], sum[at]) << blocks << " " << g;
+          EXPECT_EQ(minima.span<double>()[at], least[at]) << blocks << " " << g;
+          EXPECT_NEAR(means.span<double>()[at], mean, 1e-13) << blocks << " " << g;
+          EXPECT_NEAR(variances.span<double>()[at], squares[at] / n - mean * mean, 1e-11)
+              << blocks << " " << g;
+        }
+      }
+    }
+  }
+}
+
 // Dtypes without arithmetic are made, copied, converted and kept like all others.
 TEST(EngineRegression, StoredDtypesAreMadeAndCopied) {
   const auto bits = [](const Array& x) {
