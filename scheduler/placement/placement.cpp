@@ -113,8 +113,34 @@ Placement::Placement(const TaskOrder& order, Topology topology)
     throw InvalidArgument(
         core::text("[placement] at least one rank is needed; got ", topology.ranks, "; try 1"));
   }
-  for (std::size_t n = 0; n < order.plan().nodes.size(); ++n)
-    nodes_.push_back(deal(static_cast<NodeIndex>(n)));
+  const Plan& plan = order.plan();
+  for (std::size_t n = 0; n < plan.nodes.size(); ++n) {
+    const auto node = static_cast<NodeIndex>(n);
+    if (plan.nodes[n].follows_input) {
+      const Dealt& input = nodes_[at(plan.slots[at(plan.nodes[n].inputs[0].slot)].node)];
+      nodes_.push_back({followed(node, input.lanes), followed(node, input.along)});
+    } else {
+      nodes_.push_back(deal(node));
+    }
+  }
+}
+
+// The same digits, as functions of the coordinates of tasks that read one block each.
+Placement::Numbering Placement::followed(NodeIndex node, const Numbering& input) {
+  const PlanNode& tasks = order_->plan().nodes[at(node)];
+  Numbering out = input;
+  for (LaneDigit& digit : out.digits) {
+    const AxisLink& link = tasks.inputs[0].access.links[at(digit.axis)];
+    const int axis = std::max(link.task_axis, 0);
+    std::vector<std::int32_t> table;
+    for (std::int64_t c = 0; c < tasks.counts[at(axis)]; ++c) {
+      const std::int64_t block = link.map.of(link.task_axis < 0 ? 0 : c)[0];
+      table.push_back(static_cast<std::int32_t>(digit.at(block)));
+    }
+    tables_.push_back(std::move(table));
+    digit = {axis, digit.extent, &tables_.back()};
+  }
+  return out;
 }
 
 void Placement::Numbering::add(const LaneDigit& digit) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <vector>
 
 #include "comm/address.hpp"
@@ -18,7 +19,8 @@
 // cut the same way by itself, so that every rank has its part: the columns' sums that all rows of a
 // result wait for are not the first rank's alone. Where a node's tasks lie in fewer lanes than
 // there are ranks, each lane has several ranks, which share its tasks along the axes that are
-// summed up on the way.
+// summed up on the way. Tasks that follow their input are where that is, so that pieces of a block
+// travel and not the block.
 
 namespace tessera::scheduler {
 
@@ -31,6 +33,8 @@ class Placement {
  public:
   /// `order` must outlive it. \throws InvalidArgument without a rank.
   Placement(const TaskOrder& order, Topology topology);
+  Placement(const Placement&) = delete;
+  Placement(Placement&&) = default;
   /// The owner of a wanted task. Of a node with at least as many lanes as ranks, two ranks own
   /// numbers of them that differ by one at most. Of one with fewer, the ranks of a lane own shares
   /// of its tasks that differ by one at most, where all of the node is wanted; or, of tasks along
@@ -60,10 +64,12 @@ class Placement {
   class RunCutter;
   comm::Rank dealt(NodeIndex node, const std::int64_t* coords) const noexcept;
   Dealt deal(NodeIndex node) const;
+  Numbering followed(NodeIndex node, const Numbering& input);
 
   const TaskOrder* order_;
   std::uint64_t ranks_;
   std::vector<Dealt> nodes_;
+  std::deque<std::vector<std::int32_t>> tables_;  // of digits of tasks that follow their input
 };
 
 }  // namespace tessera::scheduler

@@ -205,16 +205,36 @@ void Lowering::lower_copy(const array::Node& node, const Fate& fate) {
 }
 
 void Lowering::lower_assemble(const array::Node& node) {
-  const auto& assemble = std::get<array::Assemble>(node.attributes);
+  const std::vector<array::Assemble::Part>& parts = std::get<array::Assemble>(node.attributes).parts;
+  std::vector<StoredValue> values;
+  for (const Array& input : node.inputs) values.push_back(stored(input));
+  if (const array::AffineRead* read = regrid_read(node)) {
+    const ChunkGrid& grid = node.outputs[0].grid;
+    const StoredValue pieces = in_pieces(node, values[0], *read, grid);
+    if (pieces.slot != values[0].slot) {
+      if (pieces.grid == grid) {
+        stored_[{&node, 0}] = pieces;
+      } else {
+        const array::AffineRead whole = array::identity_read(grid.rank());
+        assemble(node, {{whole, Shape(grid.shape().size(), 0), grid.shape()}}, {pieces});
+      }
+      return;
+    }
+  }
+  assemble(node, parts, values);
+}
+
+void Lowering::assemble(const array::Node& node, const std::vector<array::Assemble::Part>& parts,
+                        const std::vector<StoredValue>& inputs) {
   const array::Output& output = node.outputs[0];
   auto spec = std::make_shared<kernels::AssembleSpec>();
   spec->grid = output.grid;
   spec->dtype = output.dtype;
-  spec->fill = assemble.fill;
+  spec->fill = std::get<array::Assemble>(node.attributes).fill;
   PlanNode task = new_node(node, node.name, output.grid);
-  for (std::size_t k = 0; k < assemble.parts.size(); ++k) {
-    const array::Assemble::Part& part = assemble.parts[k];
-    const StoredValue value = stored(node.inputs[k]);
+  for (std::size_t k = 0; k < parts.size(); ++k) {
+    const array::Assemble::Part& part = parts[k];
+    const StoredValue& value = inputs[k];
     PlanInput input;
     input.slot = value.slot;
     std::vector<bool> linked(at(output.grid.rank()), false);

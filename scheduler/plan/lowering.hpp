@@ -10,8 +10,8 @@
 #include "scheduler/plan/lower.hpp"
 
 // The lowering in progress. One file for each family: lower_program.cpp (maps, views, first steps of
-// reductions), lower_reduce.cpp (trees, scans), lower_product.cpp, lower_blocks.cpp, lower_calls.cpp; lower.cpp
-// drives them.
+// reductions), lower_reduce.cpp (trees, scans), lower_product.cpp, lower_blocks.cpp, lower_rechunk.cpp,
+// lower_calls.cpp; lower.cpp drives them.
 
 namespace tessera::scheduler {
 
@@ -40,6 +40,12 @@ class Lowering {
   /// Copies blocks, or computes what is copied where that is stored nowhere.
   void lower_copy(const array::Node& node, const Fate& fate);
   void lower_assemble(const array::Node& node);
+  void assemble(const array::Node& node, const std::vector<array::Assemble::Part>& parts,
+                const std::vector<StoredValue>& inputs);
+  /// What `read` reads of `value`, in blocks of `grid` cut also where those of `value` end, where
+  /// reading whole blocks would cost more; else the value itself.
+  StoredValue in_pieces(const array::Node& node, const StoredValue& value, const array::AffineRead& read,
+                        const ChunkGrid& grid);
   void lower_matmul(const array::Node& node);
   void lower_block_op(const array::Node& node);
   void lower_merge_tree(const array::Node& node);

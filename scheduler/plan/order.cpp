@@ -5,6 +5,7 @@
 #include <map>
 #include <numeric>
 #include <optional>
+#include <set>
 
 namespace tessera::scheduler {
 
@@ -186,17 +187,79 @@ void TaskOrder::move_home(NodeIndex node, const Alignment& alignment) {
   home.digits.resize(domains_[at(alignment.domain)].outer);
 }
 
+// A digit that an alignment does not have yet stands at its last value.
+void TaskOrder::pad(Alignment& alignment) const {
+  const Domain& domain = domains_[at(alignment.domain)];
+  while (alignment.digits.size() < domain.extents.size()) {
+    alignment.digits.push_back(
+        {-1, static_cast<std::int32_t>(domain.extents[alignment.digits.size()] - 1), nullptr});
+  }
+}
+
+// Where a node's tasks stand when each stands where the block does that it reads.
+TaskOrder::Alignment TaskOrder::beside_input(NodeIndex index, const Alignment& from) const {
+  const PlanNode& node = plan_->nodes[at(index)];
+  const Access& access = node.inputs[0].access;
+  Alignment to = followed(index, 0, from, false);
+  for (Digit& digit : to.digits) {
+    if (digit.axis < 0) continue;
+    const AxisLink& link = access.links[at(digit.axis)];
+    if (link.task_axis < 0) {
+      digit = {-1, digit.at(link.map.of(0)[0]), nullptr};
+      continue;
+    }
+    std::vector<std::int32_t> table;
+    for (std::int64_t c = 0; c < node.counts[at(link.task_axis)]; ++c)
+      table.push_back(digit.at(link.map.of(c)[0]));
+    digit = {link.task_axis, 0,
+             std::make_shared<const std::vector<std::int32_t>>(std::move(table))};
+  }
+  return to;
+}
+
+// Blocks of the input that all stand at one place are told apart by inner digits, so that the tasks
+// of one come before the next block is made.
+void TaskOrder::move_to_input(NodeIndex index, std::vector<Alignment>& own) {
+  const PlanNode& node = plan_->nodes[at(index)];
+  const PlanInput& input = node.inputs[0];
+  const std::vector<std::int64_t>& counts =
+      plan_->nodes[at(plan_->slots[at(input.slot)].node)].counts;
+  std::vector<Alignment> moved;
+  for (const Alignment& a : own) {
+    Alignment to = beside_input(index, a);
+    pad(to);
+    add_alignment(moved, std::move(to), domains_, node.counts);
+  }
+  own = std::move(moved);
+  for (Alignment& a : own) {
+    for (std::size_t d = 0; d < counts.size(); ++d) {
+      const AxisLink& link = input.access.links[d];
+      if (counts[d] < 2 || link.task_axis < 0) continue;
+      std::vector<std::int32_t> blocks;
+      std::set<std::vector<std::int32_t>> places;
+      for (std::int64_t c = 0; c < node.counts[at(link.task_axis)]; ++c) {
+        blocks.push_back(static_cast<std::int32_t>(link.map.of(c)[0]));
+        std::vector<std::int32_t> place;
+        for (const Digit& digit : a.digits) {
+          if (digit.axis == link.task_axis) place.push_back(digit.at(c));
+        }
+        places.insert(std::move(place));
+      }
+      if (places.size() == at(counts[d])) continue;
+      const int digit = inner_digit(a.domain, counts[d], own);
+      if (digit < 0) continue;
+      pad(a);
+      a.digits[at(digit)] = {link.task_axis, 0,
+                             std::make_shared<const std::vector<std::int32_t>>(std::move(blocks))};
+    }
+  }
+}
+
 void TaskOrder::align_inputs(NodeIndex index, std::vector<std::vector<Alignment>>& alignments) {
   const PlanNode& node = plan_->nodes[at(index)];
   std::vector<Alignment>& own = alignments[at(index)];
   Alignment& home = homes_[at(index)];
-  auto pad = [&](Alignment& a) {
-    const Domain& domain = domains_[at(a.domain)];
-    while (a.digits.size() < domain.extents.size()) {
-      a.digits.push_back(
-          {-1, static_cast<std::int32_t>(domain.extents[a.digits.size()] - 1), nullptr});
-    }
-  };
+  if (node.follows_input) move_to_input(index, own);
 
   if (node.chain_axis >= 0) {
     // Links of a chain that nobody reads from outside stand where their chain's end stands; an
@@ -448,11 +511,7 @@ void TaskOrder::compile(std::vector<std::vector<Alignment>>& alignments) {
                          static_cast<std::uint32_t>(alignments[i].size()), constants_.size(),
                          weights_.size()});
     for (Alignment& a : alignments[i]) {
-      const Domain& domain = domains_[at(a.domain)];
-      while (a.digits.size() < domain.extents.size()) {
-        a.digits.push_back(
-            {-1, static_cast<std::int32_t>(domain.extents[a.digits.size()] - 1), nullptr});
-      }
+      pad(a);
       compile_alignment(a, node.counts);
     }
   }

@@ -138,9 +138,12 @@ class TaskOrder {
   void align_roots(std::vector<std::vector<Alignment>>& alignments);
   void align_inputs(NodeIndex node, std::vector<std::vector<Alignment>>& alignments);
   Alignment followed(NodeIndex node, std::size_t input, const Alignment& from, bool swapped) const;
+  Alignment beside_input(NodeIndex node, const Alignment& from) const;
+  void move_to_input(NodeIndex node, std::vector<Alignment>& own);
   bool same_lanes(const Alignment& a, const Alignment& b) const;
   std::uint64_t lane_count(const Alignment& alignment) const;
   void move_home(NodeIndex node, const Alignment& alignment);
+  void pad(Alignment& alignment) const;
   int inner_digit(int domain, std::int64_t extent, const std::vector<Alignment>& reader);
   static bool stands_before(const Alignment& alignment, int axis, std::int64_t c, std::int64_t d);
   static bool nowhere_after(const Alignment& a, const Alignment& b,

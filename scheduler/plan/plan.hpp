@@ -56,6 +56,9 @@ struct PlanNode {
   bool recomputable = false;  ///< pure, no inputs, cheap: a block may be dropped and made again
   bool impure = false;        ///< must run exactly once
   bool resident = false;      ///< its blocks exist already: nothing runs
+  /// Each task reads one block of the node's only input, and runs as soon as that is there rather
+  /// than just before its readers: the pieces of a block are cut while it is at hand.
+  bool follows_input = false;
   bool everywhere = false;    ///< a sink into each process's own memory: every rank runs all tasks
   std::size_t scratch_bytes = 0;  ///< most that one task needs beside inputs and outputs
   bool wide = false;              ///< takes all workers of its device

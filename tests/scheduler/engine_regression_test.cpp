@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <sstream>
 #include <string>
@@ -112,6 +113,40 @@ TEST(EngineRegression, VarianceOfHugeNumbersIsInfinite) {
       }
     }
   }
+}
+
+// A block of whole rows takes something of every block of whole columns. All of these together fit
+// no device; pieces of them do, and each is spilled and read back once.
+TEST(EngineRegression, LargeArraysAreCutAnewInPieces) {
+  const std::int64_t rows = 700, columns = 600;
+  const auto bytes = static_cast<std::size_t>(8 * rows * columns);
+  const auto check = [&](const Array& x, const Chunks& chunks) {
+    const HostArray expected = x.compute();
+    const Array given = map_blocks(
+        [](std::span<const InputBlock> in, const OutputBlock& out) {
+          std::memcpy(out.data, in[0].data, in[0].size() * sizeof(double));
+        },
+        {x}, {.dtype = DType::kFloat64});
+    for (const int devices : {1, 3}) {
+      for (const Array& from : {x, given}) {
+        SessionOptions tight;
+        tight.devices = "host:" + std::to_string(devices);
+        tight.device_memory_bytes = bytes / 3 / static_cast<std::size_t>(devices);
+        tight.host_memory_bytes = 0;
+        tight.disk_memory_bytes = 4 * bytes;
+        Session session(tight);
+        const HostArray got = session.compute({rechunk(from, chunks)})[0];
+        const RunReport report = session.last_run();
+        EXPECT_LE(report.to_disk_bytes, bytes + bytes / 10);
+        EXPECT_LE(report.from_disk_bytes, bytes + bytes / 10);
+        EXPECT_EQ(std::memcmp(got.data(), expected.data(), expected.nbytes()), 0);
+      }
+    }
+  };
+  check(random::normal({rows, columns}, {.chunks = {-1, 30}, .seed = 1}), {31, -1});
+  check(random::normal({rows, columns}, {.chunks = {35, -1}, .seed = 2}), {-1, 33});
+  check(random::normal({rows, columns}, {.chunks = {-1, 30}, .seed = 3}), {70, 60});
+  check(random::normal({columns, rows}, {.chunks = {-1, 35}, .seed = 4}).T(), {-1, 30});
 }
 
 // More blocks along the axis than one task merges: what lies between holds all groups, too.

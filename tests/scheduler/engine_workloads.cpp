@@ -83,6 +83,15 @@ const std::vector<Workload>& workloads() {
                                    reshape(rechunk(x, {150, 11}) + 1.0, {50, 450}),
                                    sum(rechunk(exp(x), {13, 70}), {.axis = 0})};
        }},
+      {"rechunk through pieces",
+       [] {
+         // Pieces of 32 KiB, which several devices or ranks take rather than whole blocks.
+         const Array x = exp(random::normal({512, 450}, {.chunks = {-1, 64}, .seed = 21}));
+         const Array rows = rechunk(x, {64, -1});
+         return std::vector<Array>{rows, sum(rows, {.axis = 1}), rechunk(rows * 2.0, {-1, 90}),
+                                   rechunk(transpose(x), {-1, 70})};
+       },
+       4096 * kKiB},
       {"programs that read arrays cut otherwise, and compute values twice",
        [] {
          const Array x = base();

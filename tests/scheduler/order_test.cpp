@@ -6,6 +6,9 @@
 #include <set>
 
 #include "random_plan.hpp"
+#include "scheduler/plan/explain.hpp"
+#include "scheduler/plan/lower.hpp"
+#include "tessera/tessera.hpp"
 
 namespace tessera::scheduler {
 namespace {
@@ -67,6 +70,34 @@ TEST(TaskOrder, ReaderCountsAndReadersAgreeWithInputs) {
         ASSERT_EQ(plan.reader_count(slot, coords), got.size());
       }
     }
+  }
+}
+
+// From whole columns to whole rows: the pieces of one column come before the next column is made.
+TEST(TaskOrder, PiecesAreCutWhileTheirBlockIsAtHand) {
+  const Array columns = random::normal({80, 90}, {.chunks = {-1, 10}, .seed = 1});
+  LowerOptions options;
+  options.memory_bytes = 8 * 80 * 90;
+  for (const Array& result : {rechunk(columns, {10, -1}), rechunk(columns.T(), {-1, 10}).T(),
+                              sum(rechunk(columns, {10, -1}) * 2.0)}) {
+    const Plan plan = lower({{result, Goal::Kind::kKeep, nullptr}}, options).plan;
+    const TaskOrder order(plan);
+    TaskOrder::Cursor cursor(order);
+    TaskOrder::Cursor::Item item;
+    std::int64_t coords[kMaxRank];
+    std::int64_t made = 0;
+    std::int64_t cut = 0;
+    while (cursor.next(item, coords)) {
+      const PlanNode& node = plan.nodes[static_cast<std::size_t>(item.node)];
+      if (node.label == "normal") {
+        EXPECT_EQ(cut, 8 * made);
+        ++made;
+      } else if (node.follows_input) {
+        ++cut;
+        EXPECT_EQ((cut + 7) / 8, made);
+      }
+    }
+    EXPECT_EQ(made, 9) << explain(plan);
   }
 }
 

@@ -81,6 +81,15 @@ TEST(Placement, EveryTaskHasOneOwnerThatAllRanksAgreeOn) {
         ASSERT_GE(owner.number, 0);
         ASSERT_LT(owner.number, ranks);
         ASSERT_EQ(owner, other.owner(item.node, coords));
+        if (plan.nodes[static_cast<std::size_t>(item.node)].follows_input) {
+          plan.for_each_input(item.node, coords, [&](SlotIndex slot, std::int64_t block, int) {
+            const NodeIndex source = plan.slots[static_cast<std::size_t>(slot)].node;
+            std::int64_t from[kMaxRank];
+            plan.decode(source, block, from);
+            ASSERT_EQ(owner, placement.owner(source, from));
+          });
+          return;
+        }
         const TaskOrder::Lane lane = order.lane(item.node, coords);
         ASSERT_LT(lane.number, lane.count);
         // A lane has one rank, unless there are fewer of them than ranks.

@@ -5,7 +5,7 @@
 #include "scheduler/plan/plan.hpp"
 
 // Plans drawn at random for property tests: sources, maps with permuted, ranged and broadcast reads,
-// streamed reductions, chains and mirrored reads over ragged grids of rank 0 to 3.
+// streamed reductions, chains, mirrored reads and pieces over ragged grids of rank 0 to 3.
 
 namespace tessera::scheduler::test {
 
@@ -16,7 +16,7 @@ class RandomPlan {
   Plan make(int node_count) {
     Plan plan;
     for (int i = 0; i < node_count; ++i) {
-      const int kind = plan.slots.empty() ? 0 : pick(0, 7);
+      const int kind = plan.slots.empty() ? 0 : pick(0, 8);
       if (kind <= 1) {
         source(plan);
       } else if (kind <= 4) {
@@ -25,8 +25,10 @@ class RandomPlan {
         reduce(plan);
       } else if (kind == 6) {
         chain(plan);
-      } else {
+      } else if (kind == 7) {
         mirror(plan);
+      } else {
+        pieces(plan);
       }
     }
     const int results = pick(1, 3);
@@ -194,6 +196,35 @@ class RandomPlan {
     input.slot = static_cast<SlotIndex>(plan.slots.size()) - 1;
     input.access.mirror = true;
     input.access.links.resize(1);
+    node.inputs.push_back(std::move(input));
+    append(plan, std::move(node));
+  }
+
+  // Blocks cut into up to three pieces along each axis, whose axes may be permuted.
+  void pieces(Plan& plan) {
+    PlanNode node;
+    node.label = "pieces";
+    node.follows_input = true;
+    PlanInput input;
+    do {
+      input.slot = pick(0, static_cast<int>(plan.slots.size()) - 1);
+    } while (plan.nodes[static_cast<std::size_t>(plan.slots[static_cast<std::size_t>(input.slot)].node)].chain_axis >= 0);
+    const auto& from = plan.nodes[static_cast<std::size_t>(plan.slots[static_cast<std::size_t>(input.slot)].node)].counts;
+    std::vector<int> axes;
+    for (std::size_t d = 0; d < from.size(); ++d) axes.push_back(static_cast<int>(d));
+    std::shuffle(axes.begin(), axes.end(), rng_);
+    node.counts.resize(from.size());
+    for (std::size_t d = 0; d < from.size(); ++d) {
+      std::vector<std::int32_t> lo, hi;
+      for (std::int64_t block = 0; block < from[d]; ++block) {
+        for (int piece = pick(1, 3); piece > 0; --piece) {
+          lo.push_back(static_cast<std::int32_t>(block));
+          hi.push_back(static_cast<std::int32_t>(block) + 1);
+        }
+      }
+      node.counts[static_cast<std::size_t>(axes[d])] = static_cast<std::int64_t>(lo.size());
+      input.access.links.push_back({axes[d], AxisMap::ranges(std::move(lo), std::move(hi), from[d])});
+    }
     node.inputs.push_back(std::move(input));
     append(plan, std::move(node));
   }

@@ -1,0 +1,130 @@
+#include <algorithm>
+#include <cmath>
+
+#include "array/node.hpp"
+#include "scheduler/plan/lowering.hpp"
+
+// Cutting an array anew. A new block is one task that reads the old blocks it takes something of,
+// whole. That is the least work where these are few, or stay at hand until all that share them are
+// done. From whole columns to whole rows each new block would read the entire array; there every
+// old block is cut into pieces as soon as it is made, and new blocks are put together from pieces:
+// all is written and read once more, and only what is needed moves.
+
+namespace tessera::scheduler {
+
+namespace {
+
+std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+// Smaller pieces are not worth a message each.
+constexpr double kLeastPieceBytes = 16 << 10;
+// Old blocks that are looked at to see how far their readers lie apart.
+constexpr std::int64_t kSamples = 1024;
+
+// One axis of the new blocks: which old ones along an axis of the source each of them reads.
+struct Axis {
+  const AxisChunks* old = nullptr;
+  AxisMap reads;
+  std::int64_t pieces = 1;
+  // Whether an old block is read by several new ones.
+  bool shares() const { return pieces > reads.to_count(); }
+};
+
+// Bytes of old blocks that are read, by tasks in C order, until the last one that shares a block
+// with the first is reached: what must stay at hand for nothing to be read twice.
+double bytes_between_uses(const std::vector<Axis>& axes, double item_bytes) {
+  double most = 0.0;
+  double outer = item_bytes;  // of what one coordinate along each axis up to here reads
+  for (std::size_t d = 0; d < axes.size(); ++d) {
+    std::int64_t span = 0;
+    for (std::int64_t c = 0; c < axes[d].reads.from_count(); ++c) {
+      const CoordSet set = axes[d].reads.of(c);
+      if (set.count == 0) continue;
+      span = std::max(span, axes[d].old->end(set[set.count - 1]) - axes[d].old->begin(set[0]));
+    }
+    outer *= static_cast<double>(span);
+    double bytes = outer;
+    for (std::size_t k = d + 1; k < axes.size(); ++k)
+      bytes *= static_cast<double>(axes[k].old->extent());
+    if (axes[d].shares()) most = std::max(most, bytes);
+  }
+  return most;
+}
+
+// Devices that read an old block, on average, when each makes one run of the new ones.
+double devices_per_block(const std::vector<Axis>& axes, std::int64_t devices) {
+  std::vector<AxisMap> readers;
+  double total = 1.0;
+  std::int64_t blocks = 1;
+  for (const Axis& axis : axes) {
+    readers.push_back(axis.reads.reversed(nullptr));
+    total *= static_cast<double>(axis.reads.from_count());
+    blocks *= axis.reads.to_count();
+  }
+  const std::int64_t step = std::max<std::int64_t>(1, blocks / kSamples);
+  double sum = 0.0;
+  double seen = 0.0;
+  for (std::int64_t block = 0; block < blocks; block += step, seen += 1.0) {
+    std::int64_t rest = block;
+    double first = 0.0;
+    double last = 0.0;
+    double count = 1.0;
+    double stride = 1.0;
+    for (std::size_t d = axes.size(); d-- > 0;) {
+      const CoordSet set = readers[d].of(rest % readers[d].from_count());
+      rest /= readers[d].from_count();
+      count *= static_cast<double>(set.count);
+      if (set.count == 0) break;
+      first += stride * static_cast<double>(set[0]);
+      last += stride * static_cast<double>(set[set.count - 1]);
+      stride *= static_cast<double>(readers[d].to_count());
+    }
+    const auto device_of = [&](double number) {
+      return std::floor(number * static_cast<double>(devices) / total);
+    };
+    sum += std::min(count, device_of(last) - device_of(first) + 1.0);
+  }
+  return sum / std::max(seen, 1.0);
+}
+
+}  // namespace
+
+StoredValue Lowering::in_pieces(const array::Node& node, const StoredValue& value,
+                                const array::AffineRead& read, const ChunkGrid& grid) {
+  if (element_count(grid.shape()) == 0 || array::repeats_axis(read)) return value;
+  std::vector<AxisChunks> cut = grid.axes();
+  std::vector<Axis> axes(cut.size());
+  for (std::size_t d = 0; d < read.size(); ++d) {
+    if (read[d].axis < 0) return value;
+    const std::size_t to = at(read[d].axis);
+    const AxisChunks& old = value.grid.axis(static_cast<int>(d));
+    cut[to] = axis_within_blocks(old, read[d], grid.axis(read[d].axis));
+    axes[to] = {&old, blocks_read(old, read[d], grid.axis(read[d].axis), 0, cut[to].extent()),
+                cut[to].count()};
+  }
+  for (const Axis& axis : axes) {
+    if (axis.old == nullptr) return value;
+  }
+  const ChunkGrid pieces(std::move(cut));
+  const auto bytes = static_cast<double>(itemsize(value.dtype));
+  const double total = bytes * static_cast<double>(element_count(grid.shape()));
+  const bool read_again = bytes_between_uses(axes, bytes) > 0.5 * options_.memory_bytes;
+  const bool travels = options_.devices > 1 &&
+                       total / static_cast<double>(pieces.block_count()) >= kLeastPieceBytes &&
+                       devices_per_block(axes, options_.devices) >= 2.0;
+  if (!read_again && !travels) return value;
+  auto spec = std::make_shared<kernels::AssembleSpec>();
+  spec->grid = pieces;
+  spec->dtype = value.dtype;
+  spec->parts.push_back(
+      {{read, value.grid, value.dtype}, Shape(grid.shape().size(), 0), grid.shape()});
+  PlanNode task = new_node(node, pieces == grid ? node.name : node.name + " pieces", pieces);
+  task.inputs.push_back(make_input(value, read, pieces));
+  task.spec = std::move(spec);
+  task.follows_input = true;
+  const SlotIndex slot =
+      append_with_output(std::move(task), kernels::BlockSize(pieces, value.dtype));
+  return {slot, pieces, value.dtype, -1};
+}
+
+}  // namespace tessera::scheduler
