@@ -157,6 +157,14 @@ TaskOrder::Alignment TaskOrder::followed(NodeIndex index, std::size_t number, co
     to.digits.push_back(
         {input_axis, 0, std::make_shared<const std::vector<std::int32_t>>(std::move(table))});
   }
+  // Digits that tell no blocks apart make no lanes.
+  for (Digit& digit : to.digits) {
+    if (digit.axis < 0) continue;
+    bool same = true;
+    for (std::int64_t c = 1; c < counts[at(digit.axis)] && same; ++c)
+      same = digit.at(c) == digit.at(0);
+    if (same) digit = {-1, digit.at(0), nullptr};
+  }
   return to;
 }
 
