@@ -16,6 +16,8 @@ namespace {
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
+// What stays at hand may take this much of the memory: the rest is for what is made of it.
+constexpr double kMostAtHand = 0.8;
 // Smaller pieces are not worth a message each.
 constexpr double kLeastPieceBytes = 16 << 10;
 // Old blocks that are looked at to see how far their readers lie apart.
@@ -108,7 +110,7 @@ StoredValue Lowering::in_pieces(const array::Node& node, const StoredValue& valu
   const ChunkGrid pieces(std::move(cut));
   const auto bytes = static_cast<double>(itemsize(value.dtype));
   const double total = bytes * static_cast<double>(element_count(grid.shape()));
-  const bool read_again = bytes_between_uses(axes, bytes) > 0.5 * options_.memory_bytes;
+  const bool read_again = bytes_between_uses(axes, bytes) > kMostAtHand * options_.memory_bytes;
   const bool travels = options_.devices > 1 &&
                        total / static_cast<double>(pieces.block_count()) >= kLeastPieceBytes &&
                        devices_per_block(axes, options_.devices) >= 2.0;
