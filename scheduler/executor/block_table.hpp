@@ -91,6 +91,7 @@ class BlockTable {
   static constexpr std::uint32_t kSlabBlocks = 1024 * kPageBlocks;
   static constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
   static_assert(kSlabBlocks * sizeof(BlockState) % kHugePageBytes == 0);
+  static_assert(kPageBlocks * sizeof(BlockState) % alignof(std::max_align_t) == 0);
   // So many pages are a small plan's, which would wait for a huge page to be cleared.
   static constexpr std::size_t kSmallPages = 64;
   struct Page {
@@ -109,11 +110,15 @@ class BlockTable {
   std::vector<Page> pages_;          // by page number
   std::vector<std::uint32_t> free_;  // page numbers
   std::vector<std::unique_ptr<BlockState, FreeSlab>> slabs_;
+  std::size_t most_pages_ = 0;  // when all blocks of all slots are alive
   std::int64_t live_ = 0;
 };
 
 inline BlockTable::BlockTable(const Plan& plan) : numbers_(plan.slots.size()) {
-  for (const Slot& slot : plan.slots) counts_.push_back(slot.size.grid().block_count());
+  for (const Slot& slot : plan.slots) {
+    counts_.push_back(slot.size.grid().block_count());
+    most_pages_ += (static_cast<std::size_t>(counts_.back()) + kPageBlocks - 1) / kPageBlocks;
+  }
 }
 
 inline std::uint32_t& BlockTable::page_number(BlockKey key) {
@@ -149,9 +154,12 @@ inline std::uint32_t BlockTable::new_page() {
     return number;
   }
   const std::size_t number = pages_.size();
-  const std::size_t slab_bytes = kSlabBlocks * sizeof(BlockState);
+  const bool small = most_pages_ <= kSmallPages;
+  const std::size_t slab_bytes =
+      (small ? most_pages_ * kPageBlocks : kSlabBlocks) * sizeof(BlockState);
   if (number * kPageBlocks == slabs_.size() * kSlabBlocks) {
-    slabs_.emplace_back(static_cast<BlockState*>(std::aligned_alloc(kHugePageBytes, slab_bytes)));
+    slabs_.emplace_back(static_cast<BlockState*>(
+        std::aligned_alloc(small ? alignof(std::max_align_t) : kHugePageBytes, slab_bytes)));
     if (slabs_.back() == nullptr) {
       slabs_.pop_back();
       throw std::bad_alloc();

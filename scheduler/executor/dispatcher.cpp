@@ -35,7 +35,9 @@ Dispatcher::Dispatcher(const TaskOrder& order, DispatcherOptions options, Driver
   if (devices_.empty()) throw InvalidArgument("[session] at least one device is needed; got none");
   host_.budget = options_.host_budget_bytes;
   disk_.budget = options_.disk_budget_bytes;
-  options_.window = std::max<std::uint32_t>(options_.window, 2);
+  // No longer than the plan: a small one is over before a long window were cleared.
+  options_.window = static_cast<std::uint32_t>(
+      std::max<std::int64_t>(2, std::min<std::int64_t>(options_.window, plan_->total_tasks())));
   tasks_.resize(std::bit_ceil(options_.window));
   ring_mask_ = tasks_.size() - 1;
   waiters_.push_back({});  // number 0 ends a list
