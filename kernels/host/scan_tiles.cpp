@@ -71,26 +71,43 @@ HWY_INLINE HWY_ATTR typename WideOf<T>::Type step(typename WideOf<T>::Type sum, 
   }
 }
 
+// Rows taken together: running values are read and written once for all of them, and all elements
+// are read before a result is written, for rows often lie a multiple of 4 KiB apart.
+constexpr int kRowsAtOnce = 4;
+
+template <ScanOp kOp, typename T, int kRows>
+HWY_INLINE HWY_ATTR void scan_some_rows(const T* in, T* out, const ScanTile& tile) {
+  using Wide = typename WideOf<T>::Type;
+  Wide* state = reinterpret_cast<Wide*>(tile.state);
+#pragma GCC ivdep
+  for (std::int64_t i = 0; i < tile.lanes; ++i) {
+    T values[kRows];
+    for (int r = 0; r < kRows; ++r) values[r] = in[r * tile.in_stride + i];
+    Wide running = state[i];
+    Wide results[kRows];
+    for (int r = 0; r < kRows; ++r) {
+      const Wide before = running;
+      running = step<kOp, T>(running, values[r]);
+      results[r] = tile.exclusive ? before : running;
+    }
+    state[i] = running;
+    for (int r = 0; r < kRows; ++r) out[r * tile.out_stride + i] = static_cast<T>(results[r]);
+  }
+}
+
 template <ScanOp kOp, typename T>
 HWY_ATTR void scan_rows(const ScanTile& tile) {
-  using Wide = typename WideOf<T>::Type;
-  Wide* __restrict state = reinterpret_cast<Wide*>(tile.state);
-  for (std::int64_t r = 0; r < tile.length; ++r) {
-    const T* __restrict in = reinterpret_cast<const T*>(tile.in) + r * tile.in_stride;
-    T* __restrict out = reinterpret_cast<T*>(tile.out) + r * tile.out_stride;
-    if (tile.exclusive) {
-      for (std::int64_t i = 0; i < tile.lanes; ++i) {
-        const Wide before = state[i];
-        state[i] = step<kOp, T>(before, in[i]);
-        out[i] = static_cast<T>(before);
-      }
-    } else {
-      for (std::int64_t i = 0; i < tile.lanes; ++i) {
-        state[i] = step<kOp, T>(state[i], in[i]);
-        out[i] = static_cast<T>(state[i]);
-      }
+  const T* in = reinterpret_cast<const T*>(tile.in);
+  T* out = reinterpret_cast<T*>(tile.out);
+  std::int64_t r = 0;
+  // Results that nobody wants all fall on one row.
+  if (tile.out_stride != 0) {
+    for (; r + kRowsAtOnce <= tile.length; r += kRowsAtOnce) {
+      scan_some_rows<kOp, T, kRowsAtOnce>(in + r * tile.in_stride, out + r * tile.out_stride, tile);
     }
   }
+  for (; r < tile.length; ++r)
+    scan_some_rows<kOp, T, 1>(in + r * tile.in_stride, out + r * tile.out_stride, tile);
 }
 
 /// Vectors of kWidth running values; elements are widened as they are loaded.
