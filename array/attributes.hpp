@@ -145,16 +145,8 @@ struct BlockOp {
 struct Awaited {
   std::shared_ptr<detail::Call> call;
 };
-/// A tree of per-block accumulators: the input is a BlockOp whose output 0 holds accumulators of `op` over
-/// `element` values; merges them along `axes` and finishes.
-struct MergeTree {
-  core::ReduceOp op;
-  DType element;
-  std::vector<bool> axes;
-  double ddof = 0.0;
-};
 
 using Attributes = std::variant<Constant, Arange, Eye, Random, HostMemory, Stored, Resident, Elementwise, View,
-                                Assemble, Reduce, Scan, Matmul, BlockOp, MergeTree, Awaited>;
+                                Assemble, Reduce, Scan, Matmul, BlockOp, Awaited>;
 
 }  // namespace tessera::array

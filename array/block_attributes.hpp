@@ -114,17 +114,37 @@ struct UniqueAttributes : BlockAttributes {
   const char* kernel() const noexcept override { return "unique"; }
 };
 
-/// Family "groupby": one accumulator of `op` for each group and each lane along `axis`. Element i
-/// of the array's axis belongs to group labels[i], or to none where that is negative. The output
-/// block holds the accumulators of the input's dtype (core::accumulator_bytes and
-/// core::accumulator_offset) for the block's shape with extent `group_count` along `axis`, in C
-/// order; a group that no element of the block belongs to gets the accumulator of an empty slice.
+/// The groups that a block has accumulators for, ascending.
+using GroupList = std::vector<std::int64_t>;
+
+/// Family "groupby": one accumulator of `op` for each of the block's groups and each lane along
+/// `axis`. Element i of the array's axis belongs to group labels[i] of those that its block has, or
+/// to none where that is negative. The output block holds the accumulators of the input's dtype
+/// (core::accumulator_bytes and core::accumulator_offset) for the block's shape with as many groups
+/// along `axis` as the output's grid says, in C order; a group that no element of the block belongs
+/// to gets the accumulator of an empty slice.
 struct GroupbyAttributes : BlockAttributes {
   core::ReduceOp op = core::ReduceOp::kSum;
   int axis = 0;
   std::vector<std::int64_t> labels;
-  std::int64_t group_count = 0;
   const char* kernel() const noexcept override { return "groupby"; }
+};
+
+/// Family "groupby_merge": what several blocks have of each group along `axis`, merged in their
+/// order. Block i of the input along `axis` has the groups from[i], block o of the output to[o], all
+/// of those that it reads. The output block holds accumulators of `op` over `element` values; with
+/// `finish`, finished values of all groups that there are, or of sums, divided by `counts`, which
+/// has a number for each of them.
+struct GroupbyMergeAttributes : BlockAttributes {
+  core::ReduceOp op = core::ReduceOp::kSum;
+  DType element = DType::kFloat64;
+  int axis = 0;
+  std::vector<GroupList> from;
+  std::vector<GroupList> to;  ///< none with `finish`
+  bool finish = false;
+  double ddof = 0.0;
+  std::vector<std::int64_t> counts;  ///< empty: not divided
+  const char* kernel() const noexcept override { return "groupby_merge"; }
 };
 
 /// Family "map_blocks": calls `function` with one block of each input and the output block. A

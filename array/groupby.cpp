@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "array/block_node.hpp"
 #include "array/refuse.hpp"
@@ -17,6 +18,9 @@ constexpr std::array kFunctions{
     ReduceOp::kSum,    ReduceOp::kProd,    ReduceOp::kMin,    ReduceOp::kMax,     ReduceOp::kMean,
     ReduceOp::kVar,    ReduceOp::kStd,     ReduceOp::kNanSum, ReduceOp::kNanProd, ReduceOp::kNanMin,
     ReduceOp::kNanMax, ReduceOp::kNanMean, ReduceOp::kNanVar, ReduceOp::kNanStd};
+
+// Blocks that one task merges. Fixed: the shape of the tree decides bits.
+constexpr std::int64_t kFanIn = 16;
 
 ReduceOp function_of(std::string_view function) {
   if (function == "count") return ReduceOp::kCountNonzero;  // which groupby takes as "not NaN"
@@ -69,6 +73,110 @@ void check_groups(ReduceOp op, DType dtype, const std::vector<std::int64_t>& lab
          missing - seen.begin(), "; try astype(float64) or other labels");
 }
 
+// The groups that elements of each block along the axis belong to, at least one for each block.
+// Labels become places among their block's.
+std::vector<array::GroupList> groups_of_blocks(const AxisChunks& axis,
+                                               std::vector<std::int64_t>& labels) {
+  std::vector<array::GroupList> out;
+  for (std::int64_t b = 0; b < axis.count(); ++b) {
+    const std::span<std::int64_t> own(labels.data() + axis.begin(b),
+                                      static_cast<std::size_t>(axis.size(b)));
+    array::GroupList groups;
+    std::copy_if(own.begin(), own.end(), std::back_inserter(groups),
+                 [](std::int64_t label) { return label >= 0; });
+    std::sort(groups.begin(), groups.end());
+    groups.erase(std::unique(groups.begin(), groups.end()), groups.end());
+    for (std::int64_t& label : own) {
+      if (label >= 0)
+        label = std::lower_bound(groups.begin(), groups.end(), label) - groups.begin();
+    }
+    if (groups.empty()) groups.push_back(0);
+    out.push_back(std::move(groups));
+  }
+  return out;
+}
+
+AxisChunks extents_of(const std::vector<array::GroupList>& lists) {
+  std::vector<std::int64_t> extents;
+  for (const array::GroupList& list : lists)
+    extents.push_back(static_cast<std::int64_t>(list.size()));
+  return AxisChunks::of(std::move(extents));
+}
+
+/// What is merged, and how it ends.
+struct Merge {
+  ReduceOp op;
+  DType element;
+  int axis;
+  double correction;
+  std::vector<std::int64_t> counts;
+};
+
+std::shared_ptr<array::GroupbyMergeAttributes> merge_attributes(
+    const Merge& merge, const std::vector<array::GroupList>& from) {
+  auto out = std::make_shared<array::GroupbyMergeAttributes>();
+  out->op = merge.op;
+  out->element = merge.element;
+  out->axis = merge.axis;
+  out->from = from;
+  return out;
+}
+
+array::BlockOp merge_op(std::shared_ptr<const array::GroupbyMergeAttributes> attributes, int rank) {
+  array::BlockOp op;
+  array::BlockAxis& axis =
+      op.reads.emplace_back(array::same_blocks(rank))[static_cast<std::size_t>(attributes->axis)];
+  axis.kind = array::BlockAxis::Kind::kTable;
+  const auto count = static_cast<std::int64_t>(attributes->from.size());
+  for (std::int64_t first = 0; first < count; first += kFanIn) {
+    std::vector<std::int32_t>& list = axis.lists.emplace_back();
+    for (std::int64_t b = first; b < std::min(count, first + kFanIn); ++b)
+      list.push_back(static_cast<std::int32_t>(b));
+  }
+  op.attributes = std::move(attributes);
+  op.streamed = true;
+  return op;
+}
+
+/// Groups of neighbouring blocks, merged into accumulators; `lists` become those of the result.
+Array merge_some(const Array& partials, std::vector<array::GroupList>& lists, const Merge& merge,
+                 const std::source_location& where) {
+  auto attributes = merge_attributes(merge, lists);
+  std::vector<array::GroupList> unions;
+  for (std::size_t b = 0; b < lists.size(); ++b) {
+    if (b % kFanIn == 0) unions.emplace_back();
+    array::GroupList both;
+    std::set_union(unions.back().begin(), unions.back().end(), lists[b].begin(), lists[b].end(),
+                   std::back_inserter(both));
+    unions.back() = std::move(both);
+  }
+  attributes->to = unions;
+  lists = std::move(unions);
+  std::vector<AxisChunks> axes = partials.chunks().axes();
+  axes[static_cast<std::size_t>(merge.axis)] = extents_of(lists);
+  const ChunkGrid grid(std::move(axes));
+  std::vector<array::Output> outputs{{merge.element, grid, grid.shape(), merge.op}};
+  return Array(
+      array::make_block_node("groupby merge", merge_op(std::move(attributes), partials.ndim()),
+                             {partials}, std::move(outputs), where),
+      0);
+}
+
+/// The few blocks that are left, merged and finished.
+Array merge_all(const Array& partials, const std::vector<array::GroupList>& lists,
+                const Merge& merge, const ChunkGrid& grid, DType dtype,
+                const std::source_location& where) {
+  auto attributes = merge_attributes(merge, lists);
+  attributes->finish = true;
+  attributes->ddof = merge.correction;
+  attributes->counts = merge.counts;
+  std::vector<array::Output> outputs{{dtype, grid, grid.shape(), std::nullopt}};
+  return Array(
+      array::make_block_node("groupby_reduce", merge_op(std::move(attributes), partials.ndim()),
+                             {partials}, std::move(outputs), where),
+      0);
+}
+
 }  // namespace
 
 Array groupby_reduce(const Array& x, std::span<const std::int64_t> labels,
@@ -77,13 +185,9 @@ Array groupby_reduce(const Array& x, std::span<const std::int64_t> labels,
   const ReduceOp op = function_of(function);
   const int axis = array::normalize_axis(options.axis, x.ndim(), "groupby_reduce");
   const DType dtype = core::reduced_dtype(op, x.dtype());
-  auto attributes = std::make_shared<array::GroupbyAttributes>();
-  attributes->op = op;
-  attributes->axis = axis;
-  attributes->labels.assign(labels.begin(), labels.end());
-  const std::int64_t groups = check_labels(attributes->labels, x, axis, options);
-  attributes->group_count = groups;
-  check_groups(op, x.dtype(), attributes->labels, groups);
+  std::vector<std::int64_t> places(labels.begin(), labels.end());
+  const std::int64_t groups = check_labels(places, x, axis, options);
+  check_groups(op, x.dtype(), places, groups);
 
   const auto i = static_cast<std::size_t>(axis);
   std::vector<AxisChunks> axes = x.chunks().axes();
@@ -93,25 +197,34 @@ Array groupby_reduce(const Array& x, std::span<const std::int64_t> labels,
     return array::make_array("groupby_reduce", array::Constant{0}, {}, dtype,
                              ChunkGrid(std::move(merged)), where);
   }
-  Shape partial_shape = x.shape();
-  if (__builtin_mul_overflow(axes[i].count(), groups, &partial_shape[i])) {
-    refuse("groupby_reduce", "the groups of all blocks must fit 63 bits; got ", groups,
-           " groups in each of ", axes[i].count(), " blocks along axis ", axis);
+  const ChunkGrid grid(std::move(merged));
+  core::array_bytes("groupby_reduce", grid.shape(), dtype);
+  Merge merge{op, x.dtype(), axis, options.correction, {}};
+  if (op == ReduceOp::kMean && is_floating(x.dtype()) &&
+      groups <= static_cast<std::int64_t>(places.size())) {
+    // Sums are half as large as means with their counts, which follow from the labels.
+    merge.op = ReduceOp::kSum;
+    merge.counts.assign(static_cast<std::size_t>(groups), 0);
+    for (const std::int64_t label : places) {
+      if (label >= 0) ++merge.counts[static_cast<std::size_t>(label)];
+    }
   }
-  core::array_bytes("groupby_reduce", partial_shape, dtype);
-  axes[i] = AxisChunks::regular(partial_shape[i], groups);
-  const ChunkGrid partial_grid(std::move(axes));
+  std::vector<array::GroupList> lists = groups_of_blocks(axes[i], places);
+  axes[i] = extents_of(lists);
+  const ChunkGrid partial_grid(axes);
+  auto attributes = std::make_shared<array::GroupbyAttributes>();
+  attributes->op = merge.op;
+  attributes->axis = axis;
+  attributes->labels = std::move(places);
   array::BlockOp block;
   block.attributes = std::move(attributes);
   block.reads = {array::same_blocks(x.ndim())};
-  std::vector<array::Output> outputs{{x.dtype(), partial_grid, partial_grid.shape(), op}};
-  const Array partials(
+  std::vector<array::Output> outputs{{x.dtype(), partial_grid, partial_grid.shape(), merge.op}};
+  Array partials(
       array::make_block_node("groupby", std::move(block), {x}, std::move(outputs), where), 0);
-  array::MergeTree tree{op, x.dtype(), std::vector<bool>(x.shape().size(), false),
-                        options.correction};
-  tree.axes[i] = true;
-  return array::make_array("groupby_reduce", std::move(tree), {partials}, dtype,
-                           ChunkGrid(std::move(merged)), where);
+  while (static_cast<std::int64_t>(lists.size()) > kFanIn)
+    partials = merge_some(partials, lists, merge, where);
+  return merge_all(partials, lists, merge, grid, dtype, where);
 }
 
 }  // namespace tessera

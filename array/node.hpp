@@ -21,7 +21,7 @@ struct Output {
   DType dtype;
   ChunkGrid grid;
   Shape shape;  ///< of the grid, kept for quick answers
-  /// Set for the per-block accumulators between a BlockOp and its MergeTree: elements are accumulators.
+  /// Set for per-block accumulators between two BlockOps: elements are accumulators.
   std::optional<core::ReduceOp> accumulator;
 };
 

@@ -10,6 +10,7 @@
 #include "kernels/host/factor_tasks.hpp"
 #include "kernels/host/groupby_host.hpp"
 #include "kernels/host/histogram_host.hpp"
+#include "kernels/host/program_host.hpp"
 #include "kernels/host/selection_tasks.hpp"
 #include "kernels/host/sort_host.hpp"
 #include "kernels/host/take_host.hpp"
@@ -106,8 +107,44 @@ class GroupbyTask : public BlockTask<array::GroupbyAttributes> {
   using BlockTask::BlockTask;
   void run(const TaskArgs& args) const override {
     const Dense in = input_block(0, args.input(0)[0]);
+    const auto axis = at(attributes_.axis);
     groupby_bins(attributes_.op, in.view(args.input(0)[0].data, spec_.inputs[0].dtype), attributes_.axis,
-                 attributes_.labels.data() + in.box.begin[at(attributes_.axis)], attributes_.group_count, args.outputs[0]);
+                 attributes_.labels.data() + in.box.begin[axis], output_block(0, args).box.extent[axis], args.outputs[0]);
+  }
+};
+
+class GroupbyMergeTask : public BlockTask<array::GroupbyMergeAttributes> {
+ public:
+  using BlockTask::BlockTask;
+
+  static std::size_t scratch_bytes(const BlockSpec& spec) {
+    const auto& a = static_cast<const array::GroupbyMergeAttributes&>(*spec.attributes);
+    if (!a.finish) return 0;
+    std::int64_t elements = 1;
+    for (const AxisChunks& axis : spec.outputs[0].grid.axes()) elements *= axis.max_size();
+    return core::accumulator_bytes(a.op, a.element, elements);
+  }
+
+  void run(const TaskArgs& args) const override {
+    const Dense out = output_block(0, args);
+    const auto axis = at(attributes_.axis);
+    const std::int64_t outer = extent_product(out.box.shape().first(axis));
+    const std::int64_t inner = extent_product(out.box.shape().subspan(axis + 1));
+    std::byte* merged = attributes_.finish ? args.scratch : args.outputs[0];
+    clear_accumulators(attributes_.op, attributes_.element, out.box.elements(), merged);
+    const std::int64_t* all = attributes_.finish ? nullptr : attributes_.to[at(out.coords[axis])].data();
+    for (const Piece& piece : args.input(0)) {
+      const array::GroupList& groups = attributes_.from[at(input_block(0, piece).coords[axis])];
+      merge_groups(attributes_.op, attributes_.element, outer, inner, {out.box.extent[axis], all, merged},
+                   {static_cast<std::int64_t>(groups.size()), groups.data(), piece.data});
+    }
+    if (!attributes_.finish) return;
+    if (!attributes_.counts.empty()) {
+      divide_sums(attributes_.element, outer, inner, attributes_.counts, merged, args.outputs[0]);
+    } else {
+      finish_accumulator(attributes_.op, attributes_.element, spec_.outputs[0].dtype, attributes_.ddof, out.box.elements(), merged,
+                         args.outputs[0]);
+    }
   }
 };
 
@@ -345,6 +382,7 @@ std::unique_ptr<TaskKernel> make_block_task(const BlockSpec& spec) {
   if (family == "topk") return std::make_unique<TopkTask>(spec);
   if (family == "histogram") return std::make_unique<HistogramTask>(spec);
   if (family == "groupby") return std::make_unique<GroupbyTask>(spec);
+  if (family == "groupby_merge") return std::make_unique<GroupbyMergeTask>(spec);
   if (family == "map_blocks") return std::make_unique<MapBlocksTask>(spec);
   if (family == "map_overlap") return std::make_unique<OverlapTask>(spec);
   if (auto task = make_selection_task(spec)) return task;
@@ -355,6 +393,7 @@ std::unique_ptr<TaskKernel> make_block_task(const BlockSpec& spec) {
 std::size_t block_task_scratch(const BlockSpec& spec) {
   const std::string_view family = spec.kernel();
   if (family == "map_overlap") return OverlapTask::scratch_bytes(spec);
+  if (family == "groupby_merge") return GroupbyMergeTask::scratch_bytes(spec);
   if (const std::size_t bytes = selection_task_scratch(spec)) return bytes;
   if (family != "sort" && family != "topk") return factor_task_scratch(spec);
   const ChunkGrid& grid = spec.inputs[0].grid;

@@ -8,6 +8,7 @@
 #include "kernels/host/copy_host.hpp"
 #include "kernels/host/groupby_passes.hpp"
 #include "kernels/host/loop_nest.hpp"
+#include "kernels/host/reduce_host.hpp"
 #include "kernels/host/visit_dtype.hpp"
 
 namespace tessera::kernels::host {
@@ -326,6 +327,59 @@ void groupby_bins(ReduceOp op, ConstBlockView in, int axis, const std::int64_t* 
                          accumulators};
   GroupWalk walk(in, axis, labels, group_count);
   GroupBy(acc, walk, parsed, group_sizes(labels, in.shape[at], group_count)).run();
+}
+
+void clear_accumulators(ReduceOp op, DType dtype, std::int64_t count, std::byte* accumulators) {
+  const ReduceKernels kernels = find_reduce_kernels(op, dtype);
+  kernels.identity(accumulator_planes(kernels, count, accumulators), count);
+}
+
+void merge_groups(ReduceOp op, DType dtype, std::int64_t outer, std::int64_t inner,
+                  const GroupAccumulators<std::byte>& into,
+                  const GroupAccumulators<const std::byte>& part) {
+  const ReduceKernels kernels = find_reduce_kernels(op, dtype);
+  const std::int64_t all = into.count;
+  const std::int64_t some = part.count;
+  const Planes to = accumulator_planes(kernels, outer * all * inner, into.data);
+  // Only read: the loops take planes of one type.
+  const Planes from =
+      accumulator_planes(kernels, outer * some * inner, const_cast<std::byte*>(part.data));
+  const auto group_at = [&](std::int64_t at) { return into.groups ? into.groups[at] : at; };
+  // Neighbouring groups of both lie side by side and are merged at once.
+  for (std::int64_t begin = 0; begin < some;) {
+    const std::int64_t first = part.groups[begin];
+    const std::int64_t at =
+        into.groups ? std::lower_bound(into.groups, into.groups + all, first) - into.groups : first;
+    std::int64_t count = 1;
+    while (begin + count < some && at + count < all &&
+           part.groups[begin + count] == group_at(at + count))
+      ++count;
+    const bool whole = count == some && count == all;
+    const std::int64_t stretches = whole ? 1 : outer;
+    const std::int64_t length = (whole ? outer : 1) * count * inner;
+    for (std::int64_t o = 0; o < stretches; ++o) {
+      kernels.merge(advance(to, kernels, (o * all + at) * inner),
+                    advance(from, kernels, (o * some + begin) * inner), length);
+    }
+    begin += count;
+  }
+}
+
+void divide_sums(DType dtype, std::int64_t outer, std::int64_t inner,
+                 std::span<const std::int64_t> counts, const std::byte* sums, std::byte* out) {
+  visit_dtype(dtype, "groupby_reduce", [&]<typename T>(std::type_identity<T>) {
+    using Sum = std::conditional_t<kIsComplex<T>, std::complex<double>, double>;
+    if constexpr (kIsComplex<T> || std::is_floating_point_v<T>) {
+      const Sum* from = reinterpret_cast<const Sum*>(sums);
+      T* to = reinterpret_cast<T*>(out);
+      for (std::int64_t o = 0; o < outer; ++o) {
+        for (const std::int64_t count : counts) {
+          const auto n = static_cast<double>(count);
+          for (std::int64_t i = 0; i < inner; ++i) *to++ = static_cast<T>(*from++ / n);
+        }
+      }
+    }
+  });
 }
 
 }  // namespace tessera::kernels::host

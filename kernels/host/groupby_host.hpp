@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "core/reduce_op.hpp"
 #include "kernels/block_view.hpp"
@@ -24,5 +25,26 @@ namespace tessera::kernels::host {
 /// [-1, group_count) and dtypes without the operation.
 void groupby_bins(core::ReduceOp op, ConstBlockView in, int axis, const std::int64_t* labels,
                   std::int64_t group_count, std::byte* accumulators);
+
+/// Accumulators of an empty slice for `count` elements.
+void clear_accumulators(core::ReduceOp op, DType dtype, std::int64_t count,
+                        std::byte* accumulators);
+
+/// Accumulators of some groups: `outer` times groups times `inner` elements, in C order.
+template <typename Byte>
+struct GroupAccumulators {
+  std::int64_t count;
+  const std::int64_t* groups;  ///< `count` numbers, ascending; null: 0, 1, ..
+  Byte* data;
+};
+/// Adds `part`, which has numbered groups that are all among those of `into`, to it.
+void merge_groups(core::ReduceOp op, DType dtype, std::int64_t outer, std::int64_t inner,
+                  const GroupAccumulators<std::byte>& into,
+                  const GroupAccumulators<const std::byte>& part);
+
+/// Means of real or complex floating values, from accumulators of their sums and the elements of
+/// each group: outer x counts.size() x inner values in C order.
+void divide_sums(DType dtype, std::int64_t outer, std::int64_t inner,
+                 std::span<const std::int64_t> counts, const std::byte* sums, std::byte* out);
 
 }  // namespace tessera::kernels::host

@@ -134,8 +134,6 @@ void Lowering::lower_node(const array::Node& node) {
     lower_matmul(node);
   } else if (std::holds_alternative<array::BlockOp>(node.attributes)) {
     lower_block_op(node);
-  } else if (std::holds_alternative<array::MergeTree>(node.attributes)) {
-    lower_merge_tree(node);
   } else if (std::holds_alternative<array::Stored>(node.attributes)) {
     lower_stored(node);
   } else if (std::holds_alternative<array::Awaited>(node.attributes)) {

@@ -53,9 +53,7 @@ SlotIndex Lowering::merge_tree(const array::Node& node, SlotIndex slot, const Ch
         continue;
       }
       AxisMap map = groups_of(fan[d], axis.count());
-      // Accumulators of one block: 1 along a reduced axis, all groups along one that is grouped.
-      const std::int64_t extent = axis.count() > 0 ? axis.end(0) - axis.begin(0) : 1;
-      next.push_back(AxisChunks::regular(map.from_count() * extent, extent));
+      next.push_back(AxisChunks::regular(map.from_count(), 1));
       last = last && map.from_count() == 1;
       input.access.links.push_back({static_cast<int>(d), std::move(map)});
     }
@@ -74,14 +72,6 @@ SlotIndex Lowering::merge_tree(const array::Node& node, SlotIndex slot, const Ch
                                                     : kernels::BlockSize(current, element, op));
   }
   return slot;
-}
-
-void Lowering::lower_merge_tree(const array::Node& node) {
-  const auto& tree = std::get<array::MergeTree>(node.attributes);
-  const StoredValue value = stored(node.inputs[0]);
-  const SlotIndex slot =
-      merge_tree(node, value.slot, value.grid, tree.op, tree.element, tree.axes, tree.ddof);
-  stored_[{&node, 0}] = {slot, node.outputs[0].grid, node.outputs[0].dtype, -1};
 }
 
 void Lowering::lower_scan(const array::Node& node) {

@@ -48,7 +48,6 @@ class Lowering {
                         const ChunkGrid& grid);
   void lower_matmul(const array::Node& node);
   void lower_block_op(const array::Node& node);
-  void lower_merge_tree(const array::Node& node);
   void lower_stored(const array::Node& node);
   void lower_resident(const array::Node& node);
   void lower_awaited(const array::Node& node);

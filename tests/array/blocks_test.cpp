@@ -191,13 +191,16 @@ TEST(Groupby, AccumulatesPerBlockAndMerges) {
   const Array out = groupby_reduce(x, labels, "nanmean");
   EXPECT_EQ(out.shape(), (Shape{3, 6}));
   EXPECT_EQ(out.chunks().to_string(), "(3, 3 x 2)");
-  const auto& tree = std::get<array::MergeTree>(out.node()->attributes);
-  EXPECT_EQ(tree.axes, (std::vector<bool>{true, false}));
-  EXPECT_EQ(tree.element, float32);
+  const auto& merge = attributes_of<array::GroupbyMergeAttributes>(out);
+  EXPECT_EQ(merge.axis, 0);
+  EXPECT_EQ(merge.element, float32);
+  EXPECT_EQ(merge.from, (std::vector<array::GroupList>{{0, 1, 2}, {0, 1, 2}, {0}}));
   const Array& partial = out.node()->inputs[0];
-  EXPECT_EQ(partial.chunks().to_string(), "(3 x 3, 3 x 2)");
+  // A block has accumulators for the groups of its own elements.
+  EXPECT_EQ(partial.chunks().to_string(), "(3 x 2 + 1, 3 x 2)");
   EXPECT_EQ(partial.node()->outputs[0].accumulator, core::ReduceOp::kNanMean);
-  EXPECT_EQ(attributes_of<array::GroupbyAttributes>(partial).labels[6], -1);
+  EXPECT_EQ(attributes_of<array::GroupbyAttributes>(partial).labels,
+            (std::vector<std::int64_t>{0, 1, 2, 0, 1, 2, -1, 0, 0, 0}));
   EXPECT_EQ(groupby_reduce(x, labels, "count", {.group_count = 12}).shape(), (Shape{12, 6}));
   EXPECT_EQ(groupby_reduce(x, labels, "count").dtype(), int64);
 }
