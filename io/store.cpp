@@ -1,14 +1,20 @@
 #include "io/store.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
 #include <utility>
 
 #include "core/file_system.hpp"
+#include "core/storage_dtype.hpp"
 #include "core/text.hpp"
 #include "io/netcdf/cf_decode.hpp"
+#include "io/netcdf/cf_encode.hpp"
 #include "io/netcdf/cf_time.hpp"
 #include "io/netcdf/netcdf_library.hpp"
 #include "io/netcdf/netcdf_pile.hpp"
+#include "io/netcdf/netcdf_pile_writer.hpp"
 #include "io/npy/npy.hpp"
 #include "io/png/heatmap.hpp"
 #include "tessera/error.hpp"
@@ -18,6 +24,8 @@ namespace {
 
 // Undecoded values held by a thread at a time, unless a single chunk of the file is larger.
 constexpr std::size_t kRawBytes = std::size_t{4} << 20;
+// Most that a chunk of a written file holds by default: what a reader must decode for one value.
+constexpr std::size_t kChunkBytes = std::size_t{4} << 20;
 
 std::string files_of(const NetcdfPile& pile) {
   const auto& paths = pile.paths();
@@ -98,6 +106,98 @@ class NpyRegionWriter final : public RegionWriter {
   NpyWriter writer_;
 };
 
+class NetcdfRegionWriter final : public RegionWriter {
+ public:
+  NetcdfRegionWriter(const core::FileSystem& files, const std::string& path, NetcdfPileSpec spec,
+                     Writers writers, DType dtype, const std::optional<NetcdfPacking>& packing)
+      : writer_(files, path, std::move(spec), writers), dtype_(dtype), packing_(packing) {}
+
+  void write(const Shape& start, const Shape& count, const std::byte* in) const override {
+    if (!packing_) return writer_.write(start, count, in);
+    const auto elements = static_cast<std::size_t>(element_count(count));
+    std::vector<std::byte> packed(elements * itemsize(packing_->dtype));
+    cf_encode(*packing_, dtype_, in, packed.data(), elements);
+    writer_.write(start, count, packed.data());
+  }
+  void finish() override { writer_.finish(); }
+
+ private:
+  mutable NetcdfPileWriter writer_;
+  DType dtype_;
+  std::optional<NetcdfPacking> packing_;
+};
+
+// Extents of a file's chunk: of a block, halved along its longest axes until it is small.
+Shape default_chunks(Shape block, std::size_t item) {
+  for (std::int64_t& extent : block) extent = std::max<std::int64_t>(extent, 1);
+  while (static_cast<std::size_t>(element_count(block)) * item > kChunkBytes) {
+    std::int64_t& longest = *std::max_element(block.begin(), block.end());
+    longest = (longest + 1) / 2;
+  }
+  return block;
+}
+
+[[noreturn]] void refuse_save(const std::string& what) {
+  throw InvalidArgument("[save_netcdf] " + what);
+}
+
+void check_save(const SaveNetcdfOptions& options, const std::vector<std::string>& dimensions,
+                const Shape& shape, DType dtype) {
+  if (dtype == DType::kBool || is_complex(dtype) || !core::has_arithmetic(dtype)) {
+    refuse_save(core::text("NetCDF has integers and floats of 32 and 64 bits; got ", dtype,
+                           "; try astype, or real() and imag()"));
+  }
+  if (dimensions.size() != shape.size()) {
+    refuse_save(core::text("each axis has one dimension's name; got ", dimensions.size(),
+                           " names for shape ", to_string(shape)));
+  }
+  if (std::set<std::string>(dimensions.begin(), dimensions.end()).size() != dimensions.size())
+    refuse_save("the dimensions' names must differ; got one of them twice");
+  if (options.steps_per_file < 0 || (options.steps_per_file > 0 && shape.empty())) {
+    refuse_save(core::text("files hold 1 step or more along the first axis; got ",
+                           options.steps_per_file, " for shape ", to_string(shape)));
+  }
+  if (options.deflate_level < 0 || options.deflate_level > 9) {
+    refuse_save(core::text("the compression level is one of 0 to 9; got ", options.deflate_level));
+  }
+  if (!options.chunks.empty() && options.chunks.size() != shape.size()) {
+    refuse_save(core::text("chunks have an extent for each axis; got ", to_string(options.chunks),
+                           " for shape ", to_string(shape)));
+  }
+  for (const std::int64_t extent : options.chunks) {
+    if (extent < 1)
+      refuse_save(core::text("chunks have extents of 1 or more; got ", to_string(options.chunks)));
+  }
+  for (const Coordinate& coordinate : options.coordinates) {
+    const auto found = std::find(dimensions.begin(), dimensions.end(), coordinate.dimension);
+    if (found == dimensions.end()) {
+      refuse_save(core::text("a coordinate belongs to a dimension; got \"", coordinate.dimension,
+                             "\" for \"", coordinate.name, "\""));
+    }
+    const std::int64_t extent = shape[static_cast<std::size_t>(found - dimensions.begin())];
+    if (static_cast<std::int64_t>(coordinate.values.size()) != extent) {
+      refuse_save(core::text("a coordinate has a value for each index; got ",
+                             coordinate.values.size(), " of \"", coordinate.name, "\" for ",
+                             extent));
+    }
+  }
+  if (!options.packing) return;
+  if (!is_floating(dtype)) {
+    refuse_save(core::text("floats are packed; got ", dtype, "; try saving without packing"));
+  }
+  if (!std::isfinite(options.packing->scale_factor) || options.packing->scale_factor == 0.0 ||
+      !std::isfinite(options.packing->add_offset)) {
+    refuse_save(core::text("packing needs a finite scale other than 0, and a finite offset; got ",
+                           options.packing->scale_factor, " and ", options.packing->add_offset));
+  }
+  packed_fill(options.packing->dtype);
+}
+
+void add_text(std::vector<NetcdfAttribute>& attributes, const char* name,
+              const std::string& value) {
+  if (!value.empty()) attributes.push_back(NetcdfAttribute::text(name, value));
+}
+
 VariableInfo describe_variable(const NetcdfVariable& variable, DType decoded) {
   VariableInfo info;
   info.name = variable.name;
@@ -138,8 +238,12 @@ void add_coordinates(const NetcdfPile& pile, VariableInfo& info) {
   for (std::size_t axis = 0; axis < info.dimensions.size(); ++axis) {
     const PileCoordinate* found = pile.coordinate_of(info.dimensions[axis]);
     if (found == nullptr) continue;
-    Coordinate coordinate{found->name, found->dimension, found->text("units"), found->values, {},
-                          {}};
+    Coordinate coordinate;
+    coordinate.name = found->name;
+    coordinate.dimension = found->dimension;
+    coordinate.units = found->text("units");
+    coordinate.calendar = found->text("calendar");
+    coordinate.values = found->values;
     if (CfTime::is_time_units(coordinate.units)) {
       add_dates(*found, files_of(pile), coordinate);
       if (info.time_axis < 0) info.time_axis = static_cast<int>(axis);
@@ -225,6 +329,56 @@ std::unique_ptr<RegionWriter> create_shared_npy(const core::FileSystem& files,
                                                 DType dtype,
                                                 const core::AtomicFile::Shared& shared) {
   return std::make_unique<NpyRegionWriter>(NpyWriter::create(files, path, shape, dtype, shared));
+}
+
+std::unique_ptr<RegionWriter> create_netcdf(const core::FileSystem& files, const std::string& path,
+                                            const SaveNetcdfOptions& options, const Shape& shape,
+                                            DType dtype, const Shape& block, Writers writers) {
+  std::vector<std::string> dimensions = options.dimensions;
+  for (std::size_t axis = 0; axis < shape.size() && options.dimensions.empty(); ++axis)
+    dimensions.push_back(core::text("dim_", axis));
+  check_save(options, dimensions, shape, dtype);
+  NetcdfPileSpec spec;
+  spec.shape = shape;
+  spec.steps_per_file = options.steps_per_file;
+  NetcdfVariableSpec& variable = spec.variable;
+  variable.name = options.variable;
+  variable.dtype = options.packing ? options.packing->dtype : dtype;
+  variable.dimensions = std::move(dimensions);
+  variable.deflate_level = shape.empty() ? 0 : options.deflate_level;  // a number has no chunks
+  variable.shuffle = options.shuffle && variable.deflate_level > 0;
+  const bool chunked = variable.deflate_level > 0 || options.steps_per_file > 0;
+  if (!shape.empty()) {
+    variable.chunk_shape = !options.chunks.empty() ? options.chunks
+                           : chunked               ? default_chunks(block, itemsize(variable.dtype))
+                                                   : Shape{};
+  }
+  if (options.packing) {
+    variable.fill_value = packed_fill(variable.dtype);
+    const auto number = [&](const char* name, double value) {
+      variable.attributes.push_back(NetcdfAttribute::number(name, DType::kFloat64, Scalar(value)));
+    };
+    number("scale_factor", options.packing->scale_factor);
+    number("add_offset", options.packing->add_offset);
+  } else if (is_floating(dtype)) {
+    variable.fill_value = Scalar(std::numeric_limits<double>::quiet_NaN());
+  }
+  add_text(variable.attributes, "units", options.units);
+  add_text(variable.attributes, "long_name", options.long_name);
+  add_text(variable.attributes, "standard_name", options.standard_name);
+  std::string named;  // coordinates that a reader would not find by their dimension
+  for (const Coordinate& coordinate : options.coordinates) {
+    PileCoordinate& out = spec.coordinates.emplace_back();
+    out.name = coordinate.name.empty() ? coordinate.dimension : coordinate.name;
+    out.dimension = coordinate.dimension;
+    out.values = coordinate.values;
+    add_text(out.attributes, "units", coordinate.units);
+    add_text(out.attributes, "calendar", coordinate.calendar);
+    if (out.name != out.dimension) named += (named.empty() ? "" : " ") + out.name;
+  }
+  add_text(variable.attributes, "coordinates", named);
+  return std::make_unique<NetcdfRegionWriter>(files, path, std::move(spec), writers, dtype,
+                                              options.packing);
 }
 
 void write_picture(const core::FileSystem& files, const std::string& path,

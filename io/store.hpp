@@ -9,6 +9,7 @@
 
 #include "core/file_system.hpp"
 #include "core/region_reader.hpp"
+#include "io/writers.hpp"
 #include "tessera/chunk_grid.hpp"
 #include "tessera/io.hpp"
 
@@ -56,6 +57,13 @@ std::unique_ptr<RegionWriter> create_shared_npy(const core::FileSystem& files,
                                                 const std::string& path, const Shape& shape,
                                                 DType dtype,
                                                 const core::AtomicFile::Shared& shared);
+
+/// One or many NetCDF files, as tessera::save_netcdf() says. Regions come in the array's `dtype`;
+/// `block` is the array's usual block. Of several processes, each of which writes whole files, one
+/// leads. \throws as tessera::save_netcdf().
+std::unique_ptr<RegionWriter> create_netcdf(const core::FileSystem& files, const std::string& path,
+                                            const SaveNetcdfOptions& options, const Shape& shape,
+                                            DType dtype, const Shape& block, Writers writers);
 
 /// Draws rows * columns values, in C order. \throws as tessera::save_png().
 void write_picture(const core::FileSystem& files, const std::string& path,

@@ -10,6 +10,7 @@
 #include "tessera/blocks.hpp"
 #include "tessera/elementwise.hpp"
 #include "tessera/error.hpp"
+#include "tessera/manipulation.hpp"
 #include "tessera/session.hpp"
 
 namespace tessera {
@@ -83,6 +84,29 @@ ChunkGrid default_grid(const io::Source& source) {
   return ChunkGrid(std::move(axes));
 }
 
+// Computes the array and hands each block to the writer. What is kept of a block is one byte, which
+// says that it is written.
+void write_blocks(const Array& array, const std::shared_ptr<io::RegionWriter>& writer,
+                  const char* name, const std::source_location& where) {
+  std::vector<std::vector<std::int64_t>> ones;
+  Shape blocks = array.chunks().counts();
+  for (const std::int64_t count : blocks) ones.emplace_back(at(static_cast<int>(count)), 1);
+  const auto write_block = [writer](std::span<const InputBlock> in, const OutputBlock& out) {
+    const InputBlock& block = in[0];
+    if (block.size() > 0) {
+      writer->write({block.start.begin(), block.start.end()},
+                    {block.shape.begin(), block.shape.end()}, block.data);
+    }
+    std::fill_n(reinterpret_cast<std::uint8_t*>(out.data), out.size(), std::uint8_t{1});
+  };
+  MapBlocksOptions options;
+  options.dtype = DType::kUInt8;
+  options.shape = std::move(blocks);
+  options.chunks = Chunks(std::move(ones));
+  options.name = name;
+  map_blocks(write_block, {array}, options, where).compute();
+}
+
 }  // namespace
 
 Array open(const std::string& path, const std::string& variable, const OpenOptions& options,
@@ -122,26 +146,47 @@ void save_npy(const Array& array, const std::string& path, std::source_location 
   // The leader's file is there before others open it, and gets its name after they have written.
   team.together([&] { team.leads() ? open_file() : void(); });
   team.together([&] { team.leads() ? void() : open_file(); });
-  // What is computed is one byte for each block, which says that the block stands in the file.
-  std::vector<std::vector<std::int64_t>> ones;
-  Shape blocks = array.chunks().counts();
-  for (const std::int64_t count : blocks) ones.emplace_back(at(static_cast<int>(count)), 1);
-  const auto write_block = [writer](std::span<const InputBlock> in, const OutputBlock& out) {
-    const InputBlock& block = in[0];
-    if (block.size() > 0) {
-      writer->write({block.start.begin(), block.start.end()},
-                    {block.shape.begin(), block.shape.end()}, block.data);
-    }
-    std::fill_n(reinterpret_cast<std::uint8_t*>(out.data), out.size(), std::uint8_t{1});
-  };
-  MapBlocksOptions options;
-  options.dtype = DType::kUInt8;
-  options.shape = std::move(blocks);
-  options.chunks = Chunks(std::move(ones));
-  options.name = "save_npy";
-  map_blocks(write_block, {array}, options, where).compute();
+  write_blocks(array, writer, "save_npy", where);
   team.together([&] { team.leads() ? void() : writer->finish(); });
   team.together([&] { team.leads() ? writer->finish() : void(); });
+}
+
+SaveNetcdfOptions save_as(const VariableInfo& info, std::vector<std::string> dimensions) {
+  SaveNetcdfOptions options;
+  options.variable = info.name;
+  options.units = info.units;
+  options.long_name = info.long_name;
+  options.standard_name = info.standard_name;
+  options.dimensions = dimensions.empty() ? info.dimensions : std::move(dimensions);
+  for (const Coordinate& coordinate : info.coordinates) {
+    const auto& names = options.dimensions;
+    if (std::find(names.begin(), names.end(), coordinate.dimension) != names.end())
+      options.coordinates.push_back(coordinate);
+  }
+  return options;
+}
+
+void save_netcdf(const Array& array, const std::string& path, const SaveNetcdfOptions& options,
+                 std::source_location where) {
+  const scheduler::Team team = scheduler::Team::current();
+  std::shared_ptr<io::RegionWriter> writer;
+  Shape block;
+  for (const AxisChunks& axis : array.chunks().axes()) block.push_back(axis.max_size());
+  team.together([&] {
+    const io::Writers who = team.alone()   ? io::Writers::kOne
+                            : team.leads() ? io::Writers::kLeader
+                                           : io::Writers::kOther;
+    writer = io::create_netcdf(files(), path, options, array.shape(), array.dtype(), block, who);
+  });
+  // A file has one writer: with several ranks, whoever has it as one block.
+  Array blocks = array;
+  if (!team.alone() && array.ndim() > 0) {
+    std::vector<std::int64_t> whole(array.shape().size(), -1);
+    if (options.steps_per_file > 0) whole[0] = options.steps_per_file;
+    blocks = rechunk(array, Chunks(std::move(whole)), where);
+  }
+  write_blocks(blocks, writer, "save_netcdf", where);
+  team.together([&] { writer->finish(); });
 }
 
 void save_png(const Array& array, const std::string& path, const PngOptions& options,

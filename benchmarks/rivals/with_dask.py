@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import importlib.metadata
+import os
 from pathlib import Path
 
 import dask
@@ -211,6 +212,25 @@ def netcdf_mean(sizes):
     return work
 
 
+def netcdf_to_pile(sizes):
+    paths = sorted(glob.glob(f"{sizes.folder}/pile_{sizes.level}_{sizes.files}x{sizes.lat}/*.nc"))
+    folder = f"{sizes.folder}/anomaly_dask"
+    os.makedirs(folder, exist_ok=True)
+    def work():
+        with xr.open_mfdataset(paths, combine="nested", concat_dim="time", engine="netcdf4",
+                               decode_times=False, chunks={"time": -1}) as files:
+            rest = files["t"] - files["t"].mean("time")
+            pieces = [rest.isel(time=slice(n * sizes.times, (n + 1) * sizes.times)).to_dataset(name="t")
+                      for n in range(len(paths))]
+            for piece in pieces:
+                piece["t"].encoding = {"chunksizes": (1, sizes.lat, sizes.lon)}
+            written = [f"{folder}/a_{n:02}.nc" for n in range(len(paths))]
+            xr.save_mfdataset(pieces, written, engine="netcdf4")
+        with xr.open_dataset(written[-1], decode_times=False) as last:
+            return last["t"].isel(time=-1).values
+    return work
+
+
 def first_result(sizes):
     x = chunked((sizes.n,), (sizes.n,))
     return lambda: (x + 1).sum()
@@ -265,6 +285,7 @@ WORKLOADS = {
     "zonal_covariance": zonal_covariance,
     "netcdf_mean": netcdf_mean,
     "netcdf_mean_deflated": netcdf_mean,
+    "netcdf_to_pile": netcdf_to_pile,
     "first_result": first_result,
     "overlap_window": overlap_window,
 }

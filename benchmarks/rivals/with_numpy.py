@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import glob
 import importlib.metadata
+import os
 
 import numpy as np
 from inputs import fill
@@ -152,6 +153,29 @@ def netcdf_mean(sizes):
     return work
 
 
+def netcdf_to_pile(sizes):
+    import netCDF4
+    paths = sorted(glob.glob(f"{sizes.folder}/pile_{sizes.level}_{sizes.files}x{sizes.lat}/*.nc"))
+    mean_of = netcdf_mean(sizes)
+    folder = f"{sizes.folder}/anomaly_numpy"
+    os.makedirs(folder, exist_ok=True)
+    def work():
+        mean = np.asarray(mean_of(), dtype=np.float32)
+        for number, path in enumerate(paths):
+            with netCDF4.Dataset(path) as file, netCDF4.Dataset(f"{folder}/a_{number:02}.nc", "w") as out:
+                for name, extent in (("time", None), ("lat", sizes.lat), ("lon", sizes.lon)):
+                    out.createDimension(name, extent)
+                time = out.createVariable("time", "f8", ("time",))
+                time.units = file["time"].units
+                time[:] = file["time"][:]
+                t = out.createVariable("t", "f4", ("time", "lat", "lon"), fill_value=np.nan,
+                                       chunksizes=(1, sizes.lat, sizes.lon))
+                values = np.asarray(file["t"][:]) - mean
+                t[:] = values
+        return values[-1]
+    return work
+
+
 def first_result(sizes):
     x = fill((sizes.n,))
     return lambda: (x + 1).sum()
@@ -199,6 +223,7 @@ WORKLOADS = {
     "zonal_covariance": zonal_covariance,
     "netcdf_mean": netcdf_mean,
     "netcdf_mean_deflated": netcdf_mean,
+    "netcdf_to_pile": netcdf_to_pile,
     "first_result": first_result,
     "overlap_window": overlap_window,
 }

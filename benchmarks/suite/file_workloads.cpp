@@ -49,8 +49,8 @@ void write_file(const std::string& path, const Pile& pile, std::int64_t number, 
   writer.finish();
 }
 
-void pile_mean(Measure& row, int level) {
-  const Pile pile = row.sizes().quick ? Pile{4, 6, 91, 180} : Pile{20, 24, 361, 720};
+/// The files that a row reads, made unless they are there.
+std::string pile_of(Measure& row, const Pile& pile, int level) {
   const std::string folder =
       core::text(row.sizes().folder, "/pile_", level, "_", pile.files, "x", pile.lat);
   row.say("files", pile.files);
@@ -65,6 +65,16 @@ void pile_mean(Measure& row, int level) {
     for (std::int64_t i = 0; i < pile.files; ++i)
       write_file(core::text(folder, "/f_", 1000 + i, ".nc"), pile, i, level);
   }
+  return folder;
+}
+
+Pile sizes_of(const Measure& row) {
+  return row.sizes().quick ? Pile{4, 6, 91, 180} : Pile{20, 24, 361, 720};
+}
+
+void pile_mean(Measure& row, int level) {
+  const Pile pile = sizes_of(row);
+  const std::string folder = pile_of(row, pile, level);
   const std::int64_t elements = pile.files * pile.times * pile.lat * pile.lon;
   row.measure({4 * elements, elements, Bound::kFiles}, {}, [&] {
     return std::vector{ts::nanmean(ts::open(folder + "/*.nc", "t"), {.axis = 0})};
@@ -74,11 +84,28 @@ void pile_mean(Measure& row, int level) {
 void netcdf_mean(Measure& row) { pile_mean(row, 0); }
 void netcdf_mean_deflated(Measure& row) { pile_mean(row, 1); }
 
+/// What differs from the mean, in as many files.
+void netcdf_to_pile(Measure& row) {
+  const Pile pile = sizes_of(row);
+  const std::string folder = pile_of(row, pile, 0);
+  const std::string out = core::text(row.sizes().folder, "/anomaly_tessera");
+  core::posix_file_system().make_directories(out, "bench_suite");
+  ts::SaveNetcdfOptions options = ts::save_as(ts::describe(folder + "/*.nc", "t"));
+  options.steps_per_file = pile.times;
+  options.chunks = {1, pile.lat, pile.lon};
+  const std::int64_t elements = pile.files * pile.times * pile.lat * pile.lon;
+  row.measure({8 * elements, elements, Bound::kFiles}, {}, [&] {
+    const ts::Array x = ts::open(folder + "/*.nc", "t");
+    ts::save_netcdf(x - ts::nanmean(x, {.axis = 0}), out + "/a_*.nc", options);
+    return std::vector{ts::open(out + "/a_*.nc", "t")[{-1}]};
+  });
+  row.agree(0, {.relative = 0.0, .absolute = 0.02});
+}
+
 constexpr Workload kWorkloads[] = {
     {"netcdf_mean", "pile of NetCDF files to its mean map", netcdf_mean},
     {"netcdf_mean_deflated", "the same, zlib 1 with shuffle", netcdf_mean_deflated},
-    {"netcdf_to_pile", "pile of NetCDF files to another pile", nullptr,
-     "NetCDF files are read, not written"},
+    {"netcdf_to_pile", "pile of NetCDF files, less its mean, to another pile", netcdf_to_pile},
     {"zarr_rechunk", "read Zarr, rechunk, write Zarr", nullptr, "there is no Zarr"},
 };
 

@@ -27,12 +27,14 @@ struct Date {
 
 /// The 1-d coordinate of one dimension.
 struct Coordinate {
-  std::string name;
-  std::string dimension;
-  std::string units;           ///< empty when the file gives none
-  std::vector<double> values;  ///< as they stand in the file
-  std::vector<Date> dates;     ///< of the values where the units are "<unit> since <date>"
-  std::string dates_problem;   ///< why such values have no dates: an error's text; empty: they have
+  std::string name = {};
+  std::string dimension = {};
+  std::string units = {};           ///< empty when the file gives none
+  std::vector<double> values = {};  ///< as they stand in the file
+  std::vector<Date> dates = {};     ///< of the values where the units are "<unit> since <date>"
+  /// Why such values have no dates: an error's text; empty: they have.
+  std::string dates_problem = {};
+  std::string calendar = {};  ///< of dates, empty when the file gives none
 };
 
 /// What a NetCDF variable is.
@@ -70,6 +72,47 @@ TESSERA_EXPORT VariableInfo describe(const std::string& path, const std::string&
 /// The numeric variables of a NetCDF file, or of the first file of a folder or pattern, with that
 /// file's shapes and without coordinates. \throws IoError, LibraryError as open().
 TESSERA_EXPORT std::vector<VariableInfo> list_variables(const std::string& path);
+
+/// Floats as integers in a file: stored = rint((value - add_offset) / scale_factor).
+struct NetcdfPacking {
+  DType dtype = DType::kInt16;  ///< a signed integer; its smallest number stands for NaN
+  double scale_factor = 1.0;    ///< not 0
+  double add_offset = 0.0;
+};
+
+struct SaveNetcdfOptions {
+  std::string variable = "data";
+  /// One name for each axis; default: "dim_0", "dim_1", ..
+  std::vector<std::string> dimensions = {};
+  std::string units = {};  ///< left out when empty, as the next two
+  std::string long_name = {};
+  std::string standard_name = {};
+  std::vector<Coordinate> coordinates = {};  ///< of some of the dimensions; dates are not looked at
+  /// A file for every so many steps along the first axis, which is unlimited in each; 0: one file.
+  std::int64_t steps_per_file = 0;
+  /// Extents of a chunk in the files. Default: a block, cut to 4 MiB at most, where the values are
+  /// compressed or an axis is unlimited; else none.
+  Shape chunks = {};
+  int deflate_level = 0;  ///< 0: not compressed, 1 (fast) to 9
+  bool shuffle = true;    ///< groups the bytes of equal significance before compression
+  std::optional<NetcdfPacking> packing = std::nullopt;
+};
+/// Options to save what was computed from what `info` describes: its names and units, and the
+/// coordinates of those of its dimensions that are left. Default: all of them.
+TESSERA_EXPORT SaveNetcdfOptions save_as(const VariableInfo& info,
+                                         std::vector<std::string> dimensions = {});
+/// Computes a real array and writes it as a variable of a netCDF-4 file, block by block as they get
+/// ready; float values have NaN as _FillValue. With steps_per_file the path has one *, for which
+/// each file has its number, and open() of the same path reads them all. A file appears when it is
+/// complete; of a computation that fails, those stay that were. Several ranks write whole files
+/// each, which must then fit their memory.
+/// \throws InvalidArgument for dtypes that NetCDF lacks (bool, complex, float16, bfloat16), options
+/// that do not fit the array, and values that do not fit the packing.
+/// \throws IoError when a file cannot be written, or other files match the path's pattern.
+/// \throws LibraryError when the NetCDF module is missing; what the computation throws.
+TESSERA_EXPORT void save_netcdf(const Array& array, const std::string& path,
+                                const SaveNetcdfOptions& options = {},
+                                std::source_location where = std::source_location::current());
 
 struct NpyOptions {
   Chunks chunks = {};

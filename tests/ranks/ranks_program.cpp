@@ -38,6 +38,12 @@ int run(const std::string& what, const std::string& argument) {
     tessera::save_npy(x + x * 2.0, argument);
     return 0;
   }
+  if (what == "pile") {
+    const tessera::Array x = tessera::random::normal({500, 300}, {.chunks = {70, 90}, .seed = 4});
+    tessera::save_netcdf(x + x * 2.0, argument + "_*.nc", {.steps_per_file = 64});
+    tessera::save_netcdf(tessera::mean(x, {.axis = 0}), argument + ".nc");
+    return 0;
+  }
   if (what == "differ") {
     const bool first = std::strcmp(std::getenv("TESSERA_RANK"), "0") == 0;
     const tessera::Array x = tessera::random::normal({50, 30}, {.chunks = {7, 9}, .seed = 4});

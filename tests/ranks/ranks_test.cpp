@@ -16,6 +16,9 @@
 #include <sstream>
 #include <thread>
 
+#include "io/netcdf/netcdf_library.hpp"
+#include "tessera/tessera.hpp"
+
 // Processes of this machine that `tessera run` starts.
 
 namespace tessera {
@@ -181,6 +184,28 @@ TEST(Ranks, AFileIsWrittenOnceByAllOfThem) {
       << "something was left behind";
   Command command(on_ranks(3, {"save", (folder / "none" / "x.npy").string()}));
   EXPECT_EQ(command.wait(30s), 3) << command.text;
+  std::filesystem::remove_all(folder);
+}
+
+// Each file is one rank's, and has the values that one process writes.
+TEST(Ranks, APileIsWrittenByAllOfThem) {
+  if (!io::netcdf_module_status().available) GTEST_SKIP() << io::netcdf_module_status().text;
+  const std::filesystem::path folder =
+      std::filesystem::path(::testing::TempDir()) / "tessera_ranks_pile";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  for (const int ranks : {1, 3}) {
+    Command command(on_ranks(ranks, {"pile", (folder / std::to_string(ranks)).string()}));
+    ASSERT_EQ(command.wait(30s), 0) << command.text;
+  }
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 2 * 9)
+      << "something was left behind";
+  for (const char* end : {"_*.nc", ".nc"}) {
+    const HostArray one = open((folder / "1").string() + end, "data").compute();
+    const HostArray three = open((folder / "3").string() + end, "data").compute();
+    ASSERT_EQ(one.shape(), three.shape());
+    EXPECT_EQ(std::memcmp(one.data(), three.data(), one.nbytes()), 0);
+  }
   std::filesystem::remove_all(folder);
 }
 

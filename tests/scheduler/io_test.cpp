@@ -249,6 +249,132 @@ TEST_F(IoTest, NpyIsWrittenInLittleMemory) {
   EXPECT_EQ(session.resident_bytes(), 0u);
 }
 
+class SaveNetcdfTest : public IoTest {
+ protected:
+  void SetUp() override {
+    if (!io::netcdf_module_status().available) GTEST_SKIP() << io::netcdf_module_status().text;
+  }
+};
+
+TEST_F(SaveNetcdfTest, KeepsEveryBitForRandomShapesChunksAndFiles) {
+  std::mt19937 engine(20'240'612);
+  constexpr DType kDtypes[] = {int8,   int16,  int32,  int64,   uint8,
+                               uint16, uint32, uint64, float32, float64};
+  for (int round = 0; round < 40; ++round) {
+    SCOPED_TRACE(round);
+    Shape shape(engine() % 4);
+    std::vector<std::int64_t> chunks, other;
+    for (std::int64_t& extent : shape) {
+      extent = engine() % 8 == 0 ? 0 : static_cast<std::int64_t>(engine() % 40) + 1;
+      chunks.push_back(static_cast<std::int64_t>(engine() % 17) + 1);
+      other.push_back(static_cast<std::int64_t>(engine() % 17) + 1);
+    }
+    const DType dtype = kDtypes[engine() % std::size(kDtypes)];
+    const Array numbers =
+        random::normal(shape, {.chunks = Chunks(chunks), .seed = round}) * 50.0 + 60.0;
+    const Array x = astype(clip(numbers, Scalar(0.0), Scalar(120.0)), dtype);
+    SaveNetcdfOptions options;
+    options.deflate_level = static_cast<int>(engine() % 3);
+    const bool pile = !shape.empty() && engine() % 2 == 0;
+    if (pile) options.steps_per_file = static_cast<std::int64_t>(engine() % 9) + 1;
+    const std::string file = path("x" + std::to_string(round) + (pile ? "_*.nc" : ".nc"));
+    save_netcdf(x, file, options);
+    const HostArray expected = x.compute();
+    const Array again =
+        open(file, "data", {.chunks = Chunks(other), .dimension = pile ? "dim_0" : ""});
+    ASSERT_EQ(again.dtype(), dtype);
+    const HostArray got = again.compute();
+    ASSERT_EQ(got.shape(), shape);
+    ASSERT_EQ(std::memcmp(got.data(), expected.data(), expected.nbytes()), 0);
+  }
+}
+
+TEST_F(SaveNetcdfTest, APileBecomesAnotherWithItsNamesDatesAndMissingValues) {
+  for (int f = 0; f < 3; ++f) write_file(path("t" + std::to_string(f + 9) + ".nc"), f);
+  const VariableInfo info = describe(folder_, "t");
+  const Array x = open(folder_, "t", {.chunks = Chunks{5, 3, -1}});
+  SaveNetcdfOptions options = save_as(info);
+  options.steps_per_file = 5;
+  options.deflate_level = 4;
+  options.packing = NetcdfPacking{int16, 0.25, 10.0};
+  save_netcdf(x * 2.0f, path("double_*.nc"), options);
+  EXPECT_EQ(list_variables(path("double_2.nc"))[2].shape, (Shape{2, 5, 6}));
+  const VariableInfo again = describe(path("double_*.nc"), "t");
+  EXPECT_EQ(again.shape, info.shape);
+  EXPECT_EQ(again.dimensions, info.dimensions);
+  EXPECT_EQ(again.units, "K");
+  EXPECT_EQ(again.long_name, "a field");
+  ASSERT_EQ(again.coordinates.size(), 2u);
+  EXPECT_EQ(again.coordinates[0].calendar, "360_day");
+  EXPECT_EQ(again.coordinates[0].values, info.coordinates[0].values);
+  EXPECT_EQ(again.coordinates[0].dates[11].text, "2001-12-16 00:00:00");
+  EXPECT_EQ(again.coordinates[1].values, info.coordinates[1].values);
+  const HostArray host = astype(open(path("double_*.nc"), "t") * 0.5, float32).compute();
+  expect_decoded(host);
+  // A mean over time has two of the three dimensions left.
+  save_netcdf(nanmean(x, {.axis = 0}), path("mean.nc"), save_as(info, {"y", "x"}));
+  const VariableInfo mean = describe(path("mean.nc"), "t");
+  EXPECT_EQ(mean.dimensions, (std::vector<std::string>{"y", "x"}));
+  EXPECT_EQ(mean.coordinates.size(), 1u);
+}
+
+TEST_F(SaveNetcdfTest, WhatCannotBeSavedIsRefusedAtOnce) {
+  const Array x = zeros({4, 3});
+  const auto refused = [&](const Array& array, const SaveNetcdfOptions& options,
+                           const char* name = "x.nc") {
+    return message_of([&] { save_netcdf(array, path(name), options); });
+  };
+  EXPECT_EQ(refused(x > 0.0, {}),
+            "[save_netcdf] NetCDF has integers and floats of 32 and 64 bits; got bool; try astype, "
+            "or real() and imag()");
+  EXPECT_EQ(refused(x, {.dimensions = {"y"}}),
+            "[save_netcdf] each axis has one dimension's name; got 1 names for shape (4, 3)");
+  EXPECT_EQ(refused(x, {.dimensions = {"y", "y"}}),
+            "[save_netcdf] the dimensions' names must differ; got one of them twice");
+  EXPECT_EQ(refused(x, {.coordinates = {{.name = "y", .dimension = "dim_0", .values = {1, 2}}}}),
+            "[save_netcdf] a coordinate has a value for each index; got 2 of \"y\" for 4");
+  EXPECT_EQ(refused(x, {.steps_per_file = 2}),
+            "[save_netcdf] the path of several files has one *, for their numbers; got " +
+                path("x.nc") + "; try a name such as mean_*.nc");
+  EXPECT_EQ(refused(astype(x, int32), {.packing = NetcdfPacking{}}),
+            "[save_netcdf] floats are packed; got int32; try saving without packing");
+  EXPECT_EQ(refused(x, {.packing = NetcdfPacking{float32, 1.0, 0.0}}),
+            "[save_netcdf] values are packed into int8, int16 or int32; got float32");
+  EXPECT_TRUE(std::filesystem::is_empty(folder_));
+  EXPECT_NE(refused(x + 4e4, {.packing = NetcdfPacking{}})
+                .find("packed values must fit their dtype; got 40000 with scale_factor 1"),
+            std::string::npos);
+  EXPECT_TRUE(std::filesystem::is_empty(folder_));
+  EXPECT_NE(refused(x, {}, "no/folder/x.nc").find("no/folder"), std::string::npos);
+}
+
+TEST_F(SaveNetcdfTest, AFailedSaveLeavesCompleteFilesOnly) {
+  const Array bad = map_blocks(
+      [](std::span<const InputBlock>, const OutputBlock& out) {
+        if (out.index[0] == 3) throw std::runtime_error("no value here");
+        std::memset(out.data, 0, static_cast<std::size_t>(out.size()) * 8);
+      },
+      {zeros({20}, {.chunks = {5}})});
+  EXPECT_NE(message_of([&] { save_netcdf(bad, path("x.nc")); }).find("no value here"),
+            std::string::npos);
+  EXPECT_TRUE(std::filesystem::is_empty(folder_));
+  SessionOptions one;
+  one.workers = 1;
+  Session session(one);
+  const SessionScope scope(session);
+  EXPECT_NE(message_of([&] {
+              save_netcdf(bad, path("x_*.nc"), {.steps_per_file = 4});
+            }).find("no value here"),
+            std::string::npos);
+  for (const auto& entry : std::filesystem::directory_iterator(folder_))
+    EXPECT_EQ(open(entry.path(), "data").shape(), Shape{4});
+  std::ofstream(path("x_old.nc")) << "old";
+  EXPECT_NE(message_of([&] {
+              save_netcdf(zeros({8}), path("x_*.nc"), {.steps_per_file = 4});
+            }).find("got " + path("x_")),
+            std::string::npos);
+}
+
 TEST_F(IoTest, AFailedSaveLeavesNoFile) {
   const Array bad = map_blocks(
       [](std::span<const InputBlock>, const OutputBlock& out) {
