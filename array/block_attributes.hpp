@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -116,6 +117,7 @@ struct UniqueAttributes : BlockAttributes {
 
 /// The groups that a block has accumulators for, ascending.
 using GroupList = std::vector<std::int64_t>;
+using GroupLists = std::shared_ptr<const std::vector<GroupList>>;
 
 /// Family "groupby": one accumulator of `op` for each of the block's groups and each lane along
 /// `axis`. Element i of the array's axis belongs to group labels[i] of those that its block has, or
@@ -139,8 +141,8 @@ struct GroupbyMergeAttributes : BlockAttributes {
   core::ReduceOp op = core::ReduceOp::kSum;
   DType element = DType::kFloat64;
   int axis = 0;
-  std::vector<GroupList> from;
-  std::vector<GroupList> to;  ///< none with `finish`
+  GroupLists from;
+  GroupLists to;  ///< null with `finish`
   bool finish = false;
   double ddof = 0.0;
   std::vector<std::int64_t> counts;  ///< empty: not divided

@@ -112,8 +112,8 @@ struct Merge {
   std::vector<std::int64_t> counts;
 };
 
-std::shared_ptr<array::GroupbyMergeAttributes> merge_attributes(
-    const Merge& merge, const std::vector<array::GroupList>& from) {
+std::shared_ptr<array::GroupbyMergeAttributes> merge_attributes(const Merge& merge,
+                                                                const array::GroupLists& from) {
   auto out = std::make_shared<array::GroupbyMergeAttributes>();
   out->op = merge.op;
   out->element = merge.element;
@@ -127,7 +127,7 @@ array::BlockOp merge_op(std::shared_ptr<const array::GroupbyMergeAttributes> att
   array::BlockAxis& axis =
       op.reads.emplace_back(array::same_blocks(rank))[static_cast<std::size_t>(attributes->axis)];
   axis.kind = array::BlockAxis::Kind::kTable;
-  const auto count = static_cast<std::int64_t>(attributes->from.size());
+  const auto count = static_cast<std::int64_t>(attributes->from->size());
   for (std::int64_t first = 0; first < count; first += kFanIn) {
     std::vector<std::int32_t>& list = axis.lists.emplace_back();
     for (std::int64_t b = first; b < std::min(count, first + kFanIn); ++b)
@@ -139,21 +139,22 @@ array::BlockOp merge_op(std::shared_ptr<const array::GroupbyMergeAttributes> att
 }
 
 /// Groups of neighbouring blocks, merged into accumulators; `lists` become those of the result.
-Array merge_some(const Array& partials, std::vector<array::GroupList>& lists, const Merge& merge,
+Array merge_some(const Array& partials, array::GroupLists& lists, const Merge& merge,
                  const std::source_location& where) {
   auto attributes = merge_attributes(merge, lists);
   std::vector<array::GroupList> unions;
-  for (std::size_t b = 0; b < lists.size(); ++b) {
+  for (std::size_t b = 0; b < lists->size(); ++b) {
     if (b % kFanIn == 0) unions.emplace_back();
+    const array::GroupList& own = (*lists)[b];
     array::GroupList both;
-    std::set_union(unions.back().begin(), unions.back().end(), lists[b].begin(), lists[b].end(),
+    std::set_union(unions.back().begin(), unions.back().end(), own.begin(), own.end(),
                    std::back_inserter(both));
     unions.back() = std::move(both);
   }
-  attributes->to = unions;
-  lists = std::move(unions);
+  lists = std::make_shared<const std::vector<array::GroupList>>(std::move(unions));
+  attributes->to = lists;
   std::vector<AxisChunks> axes = partials.chunks().axes();
-  axes[static_cast<std::size_t>(merge.axis)] = extents_of(lists);
+  axes[static_cast<std::size_t>(merge.axis)] = extents_of(*lists);
   const ChunkGrid grid(std::move(axes));
   std::vector<array::Output> outputs{{merge.element, grid, grid.shape(), merge.op}};
   return Array(
@@ -163,9 +164,8 @@ Array merge_some(const Array& partials, std::vector<array::GroupList>& lists, co
 }
 
 /// The few blocks that are left, merged and finished.
-Array merge_all(const Array& partials, const std::vector<array::GroupList>& lists,
-                const Merge& merge, const ChunkGrid& grid, DType dtype,
-                const std::source_location& where) {
+Array merge_all(const Array& partials, const array::GroupLists& lists, const Merge& merge,
+                const ChunkGrid& grid, DType dtype, const std::source_location& where) {
   auto attributes = merge_attributes(merge, lists);
   attributes->finish = true;
   attributes->ddof = merge.correction;
@@ -200,7 +200,7 @@ Array groupby_reduce(const Array& x, std::span<const std::int64_t> labels,
   const ChunkGrid grid(std::move(merged));
   core::array_bytes("groupby_reduce", grid.shape(), dtype);
   Merge merge{op, x.dtype(), axis, options.correction, {}};
-  if (op == ReduceOp::kMean && is_floating(x.dtype()) &&
+  if (op == ReduceOp::kMean && (is_floating(x.dtype()) || is_complex(x.dtype())) &&
       groups <= static_cast<std::int64_t>(places.size())) {
     // Sums are half as large as means with their counts, which follow from the labels.
     merge.op = ReduceOp::kSum;
@@ -209,8 +209,9 @@ Array groupby_reduce(const Array& x, std::span<const std::int64_t> labels,
       if (label >= 0) ++merge.counts[static_cast<std::size_t>(label)];
     }
   }
-  std::vector<array::GroupList> lists = groups_of_blocks(axes[i], places);
-  axes[i] = extents_of(lists);
+  auto lists =
+      std::make_shared<const std::vector<array::GroupList>>(groups_of_blocks(axes[i], places));
+  axes[i] = extents_of(*lists);
   const ChunkGrid partial_grid(axes);
   auto attributes = std::make_shared<array::GroupbyAttributes>();
   attributes->op = merge.op;
@@ -222,7 +223,7 @@ Array groupby_reduce(const Array& x, std::span<const std::int64_t> labels,
   std::vector<array::Output> outputs{{x.dtype(), partial_grid, partial_grid.shape(), merge.op}};
   Array partials(
       array::make_block_node("groupby", std::move(block), {x}, std::move(outputs), where), 0);
-  while (static_cast<std::int64_t>(lists.size()) > kFanIn)
+  while (static_cast<std::int64_t>(lists->size()) > kFanIn)
     partials = merge_some(partials, lists, merge, where);
   return merge_all(partials, lists, merge, grid, dtype, where);
 }

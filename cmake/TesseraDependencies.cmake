@@ -7,7 +7,7 @@ find_package(ZLIB REQUIRED)
 find_package(PNG REQUIRED)
 find_package(nlohmann_json REQUIRED)
 foreach(dependency HWY=libhwy SLEEF=sleef OPENBLAS=openblas LAPACKE=lapacke XXHASH=libxxhash
-    DEFLATE=libdeflate CRYPTO=libcrypto)
+    DEFLATE=libdeflate ZSTD=libzstd CRYPTO=libcrypto)
   string(REPLACE "=" ";" dependency ${dependency})
   list(GET dependency 0 name)
   list(GET dependency 1 module)
@@ -15,7 +15,13 @@ foreach(dependency HWY=libhwy SLEEF=sleef OPENBLAS=openblas LAPACKE=lapacke XXHA
 endforeach()
 
 set(TESSERA_PRIVATE_LIBRARIES PkgConfig::HWY PkgConfig::SLEEF PkgConfig::LAPACKE PkgConfig::OPENBLAS
-  PkgConfig::XXHASH PkgConfig::DEFLATE PkgConfig::CRYPTO PNG::PNG ZLIB::ZLIB nlohmann_json::nlohmann_json)
+  PkgConfig::XXHASH PkgConfig::DEFLATE PkgConfig::ZSTD PkgConfig::CRYPTO PNG::PNG ZLIB::ZLIB nlohmann_json::nlohmann_json)
+
+# One of the compressors of Zarr stores.
+pkg_check_modules(BLOSC QUIET IMPORTED_TARGET blosc)
+if(BLOSC_FOUND)
+  list(APPEND TESSERA_PRIVATE_LIBRARIES PkgConfig::BLOSC)
+endif()
 
 # The module that reads NetCDF is built where these are (PkgConfig::NETCDF, PkgConfig::HDF5).
 pkg_check_modules(NETCDF QUIET IMPORTED_TARGET netcdf)

@@ -16,7 +16,9 @@
 #include "io/netcdf/netcdf_pile.hpp"
 #include "io/netcdf/netcdf_pile_writer.hpp"
 #include "io/npy/npy.hpp"
+#include "io/numpy_dtype.hpp"
 #include "io/png/heatmap.hpp"
+#include "io/zarr/zarr_array.hpp"
 #include "tessera/error.hpp"
 
 namespace tessera::io {
@@ -92,6 +94,31 @@ class NpyReader final : public core::RegionReader {
 
  private:
   NpyFile file_;
+};
+
+class ZarrReader final : public core::RegionReader {
+ public:
+  explicit ZarrReader(ZarrArray array) : array_(std::move(array)) {}
+  void read(const std::vector<std::int64_t>& start, const std::vector<std::int64_t>& count,
+            std::byte* out) const override {
+    array_.read_region(start, count, out);
+  }
+  std::string describe() const override { return array_.path(); }
+
+ private:
+  ZarrArray array_;
+};
+
+class ZarrRegionWriter final : public RegionWriter {
+ public:
+  explicit ZarrRegionWriter(ZarrWriter writer) : writer_(std::move(writer)) {}
+  void write(const Shape& start, const Shape& count, const std::byte* in) const override {
+    writer_.write_chunk(start, count, in);
+  }
+  void finish() override { writer_.finish(); }
+
+ private:
+  ZarrWriter writer_;
 };
 
 class NpyRegionWriter final : public RegionWriter {
@@ -317,6 +344,47 @@ Source open_npy(const core::FileSystem& files, const std::string& path) {
   source.info.dtype = file.dtype();
   source.reader = std::make_shared<NpyReader>(std::move(file));
   return source;
+}
+
+Source open_zarr(const core::FileSystem& files, const std::string& path) {
+  ZarrArray array = ZarrArray::open(files, path);
+  const ZarrMetadata& metadata = array.metadata();
+  Source source;
+  source.info.name = path;
+  source.info.shape = metadata.shape;
+  source.info.dtype = metadata.dtype;
+  source.info.dimensions = metadata.dimensions;
+  source.stored_chunks = metadata.chunks;
+  source.reader = std::make_shared<ZarrReader>(std::move(array));
+  return source;
+}
+
+std::unique_ptr<RegionWriter> create_zarr(const core::FileSystem& files, const std::string& path,
+                                          const SaveZarrOptions& options, const Shape& shape,
+                                          DType dtype, const Shape& chunks, Writers writers) {
+  if (numpy_dtype(dtype).empty()) {
+    throw InvalidArgument(core::text("[save_zarr] a dtype must exist in NumPy; got ", dtype,
+                                     "; try astype(float32)"));
+  }
+  if (options.level < 1 || options.level > 9) {
+    throw InvalidArgument(
+        core::text("[save_zarr] the compression level is one of 1 to 9; got ", options.level));
+  }
+  if (!options.dimensions.empty() && options.dimensions.size() != shape.size()) {
+    throw InvalidArgument(core::text("[save_zarr] each axis has one dimension's name; got ",
+                                     options.dimensions.size(), " names for shape ",
+                                     to_string(shape)));
+  }
+  ZarrMetadata metadata;
+  metadata.shape = shape;
+  metadata.chunks = chunks;
+  metadata.dtype = dtype;
+  metadata.dimensions = options.dimensions;
+  metadata.codec = options.compressor == ZarrCompressor::kZstd   ? ZarrCodec::kZstd
+                   : options.compressor == ZarrCompressor::kZlib ? ZarrCodec::kZlib
+                                                                 : ZarrCodec::kNone;
+  return std::make_unique<ZarrRegionWriter>(ZarrWriter::create(
+      files, path, std::move(metadata), options.level, writers != Writers::kOther));
 }
 
 std::unique_ptr<RegionWriter> create_npy(const core::FileSystem& files, const std::string& path,

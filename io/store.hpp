@@ -40,6 +40,10 @@ std::vector<VariableInfo> list_netcdf(const core::FileSystem& files, const std::
 /// shape and dtype say anything.
 Source open_npy(const core::FileSystem& files, const std::string& path);
 
+/// `files` must outlive the source's reader. \throws as tessera::open_zarr(). Of `info`, only name,
+/// dimensions, shape and dtype say anything.
+Source open_zarr(const core::FileSystem& files, const std::string& path);
+
 /// A file being written region by region, from several threads, in any order.
 class RegionWriter {
  public:
@@ -64,6 +68,13 @@ std::unique_ptr<RegionWriter> create_shared_npy(const core::FileSystem& files,
 std::unique_ptr<RegionWriter> create_netcdf(const core::FileSystem& files, const std::string& path,
                                             const SaveNetcdfOptions& options, const Shape& shape,
                                             DType dtype, const Shape& block, Writers writers);
+
+/// A Zarr array, each region of which is one of its chunks: of extents `chunks`, or less at the
+/// ends. Of several processes the leader creates it before the others, and finishes it after them.
+/// \throws as tessera::save_zarr().
+std::unique_ptr<RegionWriter> create_zarr(const core::FileSystem& files, const std::string& path,
+                                          const SaveZarrOptions& options, const Shape& shape,
+                                          DType dtype, const Shape& chunks, Writers writers);
 
 /// Draws rows * columns values, in C order. \throws as tessera::save_png().
 void write_picture(const core::FileSystem& files, const std::string& path,

@@ -84,6 +84,24 @@ ChunkGrid default_grid(const io::Source& source) {
   return ChunkGrid(std::move(axes));
 }
 
+// Whole chunks of the store, doubled along the last axes until blocks are large enough.
+ChunkGrid chunked_grid(const io::Source& source) {
+  const Shape& shape = source.info.shape;
+  const std::size_t item = itemsize(source.info.dtype);
+  const std::size_t bytes = static_cast<std::size_t>(element_count(shape)) * item;
+  const std::size_t wanted = std::clamp(bytes / kWantedBlocks, kSmallestBlock, array::kBlockBytes);
+  Shape block = source.stored_chunks;
+  for (std::size_t axis = block.size(); axis-- > 0;) {
+    while (block[axis] < shape[axis] &&
+           2 * static_cast<std::size_t>(element_count(block)) * item <= wanted)
+      block[axis] *= 2;
+  }
+  std::vector<AxisChunks> axes;
+  for (std::size_t axis = 0; axis < shape.size(); ++axis)
+    axes.push_back(AxisChunks::regular(shape[axis], block[axis]));
+  return ChunkGrid(std::move(axes));
+}
+
 // Computes the array and hands each block to the writer. What is kept of a block is one byte, which
 // says that it is written.
 void write_blocks(const Array& array, const std::shared_ptr<io::RegionWriter>& writer,
@@ -126,6 +144,16 @@ VariableInfo describe(const std::string& path, const std::string& variable,
 
 std::vector<VariableInfo> list_variables(const std::string& path) {
   return io::list_netcdf(files(), path);
+}
+
+Array open_zarr(const std::string& path, const OpenZarrOptions& options,
+                std::source_location where) {
+  const io::Source source = io::open_zarr(files(), path);
+  ChunkGrid grid = options.chunks
+                       ? options.chunks->resolve(source.info.shape, source.info.dtype, "open_zarr")
+                       : chunked_grid(source);
+  return array::make_array("open_zarr", array::Stored{source.reader}, {}, source.info.dtype,
+                           std::move(grid), where);
 }
 
 Array load_npy(const std::string& path, const NpyOptions& options, std::source_location where) {
@@ -184,8 +212,37 @@ void save_netcdf(const Array& array, const std::string& path, const SaveNetcdfOp
     std::vector<std::int64_t> whole(array.shape().size(), -1);
     if (options.steps_per_file > 0) whole[0] = options.steps_per_file;
     blocks = rechunk(array, Chunks(std::move(whole)), where);
+  } else if (options.steps_per_file > 0 && block[0] > options.steps_per_file) {
+    // Else a block would open all files that it has a part of.
+    blocks = rechunk_axes(array, {{0, options.steps_per_file}}, where);
   }
   write_blocks(blocks, writer, "save_netcdf", where);
+  team.together([&] { writer->finish(); });
+}
+
+void save_zarr(const Array& array, const std::string& path, const SaveZarrOptions& options,
+               std::source_location where) {
+  Shape chunks;
+  for (int axis = 0; axis < array.ndim(); ++axis) {
+    const AxisChunks& own = array.chunks().axis(axis);
+    chunks.push_back(std::max<std::int64_t>(own.max_size(), 1));
+    if (own.extent() > 0 && own != AxisChunks::regular(own.extent(), chunks.back())) {
+      throw InvalidArgument(core::text(
+          "[save_zarr] chunks of a Zarr array have one size along an axis, but the last; got ",
+          array.chunks().to_string(), "; try rechunk_axes(x, {{", axis, ", ", chunks.back(),
+          "}})"));
+    }
+  }
+  const scheduler::Team team = scheduler::Team::current();
+  std::shared_ptr<io::RegionWriter> writer;
+  const auto create = [&] {
+    const io::Writers who = team.leads() ? io::Writers::kLeader : io::Writers::kOther;
+    writer = io::create_zarr(files(), path, options, array.shape(), array.dtype(), chunks, who);
+  };
+  // The leader's folder is there before others write into it, and is an array after they have.
+  team.together([&] { team.leads() ? create() : void(); });
+  team.together([&] { team.leads() ? void() : create(); });
+  write_blocks(array, writer, "save_zarr", where);
   team.together([&] { writer->finish(); });
 }
 

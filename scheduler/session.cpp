@@ -266,14 +266,15 @@ struct Session::Impl {
     scheduler::LowerOptions lower;
     lower.calls = calls;
     lower.fuse = fuse;
-    const std::size_t ranks = exchange == nullptr ? 1 : static_cast<std::size_t>(exchange->world().ranks());
     double memory = 0.0;
     for (const device::Device& device : devices->devices()) {
       lower.budget_bytes = std::min(lower.budget_bytes, device.pool->limit_bytes());
-      memory += static_cast<double>(ranks) * static_cast<double>(device.pool->limit_bytes());
+      memory += static_cast<double>(device.pool->limit_bytes());
     }
-    lower.memory_bytes = memory;
-    lower.devices = static_cast<std::int64_t>(devices->devices().size() * ranks);
+    // All ranks must come to the same plan, whatever memory and devices each has.
+    lower.memory_bytes = exchange == nullptr ? memory : std::numeric_limits<double>::infinity();
+    lower.devices = exchange == nullptr ? static_cast<std::int64_t>(devices->devices().size())
+                                        : std::int64_t{exchange->world().ranks()};
     lower.registry = &registry();
     if (with_bystanders) {
       for (const std::shared_ptr<ResidentArray>& array : living()) {

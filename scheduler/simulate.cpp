@@ -140,9 +140,12 @@ SimulationReport simulate(const std::vector<Array>& arrays, const SimulationOpti
   scheduler::LowerOptions lower;
   lower.fuse = options.fuse;
   lower.budget_bytes = options.device_memory_bytes;
-  lower.devices = std::int64_t{options.devices} * options.ranks;
-  lower.memory_bytes =
-      static_cast<double>(lower.devices) * static_cast<double>(options.device_memory_bytes);
+  // As a session has them.
+  lower.devices = options.ranks > 1 ? options.ranks : options.devices;
+  if (options.ranks == 1) {
+    lower.memory_bytes =
+        static_cast<double>(options.devices) * static_cast<double>(options.device_memory_bytes);
+  }
   double plan_seconds = 0.0;
   for (int i = 0; i < kPlans && options.measure_planning; ++i) {
     const double seconds = seconds_to_plan(goals, lower);

@@ -231,6 +231,19 @@ def netcdf_to_pile(sizes):
     return work
 
 
+def zarr_rechunk(sizes):
+    import shutil
+    import numcodecs
+    source = f"{sizes.folder}/rows_{sizes.n}"
+    target = f"{sizes.folder}/columns_dask"
+    def work():
+        shutil.rmtree(target, ignore_errors=True)
+        x = da.from_zarr(source).rechunk((sizes.n, sizes.chunk))
+        da.to_zarr(x, target, zarr_format=2, compressors=numcodecs.Zstd(1))
+        return da.from_zarr(target)[-1].compute()
+    return work
+
+
 def first_result(sizes):
     x = chunked((sizes.n,), (sizes.n,))
     return lambda: (x + 1).sum()
@@ -286,6 +299,7 @@ WORKLOADS = {
     "netcdf_mean": netcdf_mean,
     "netcdf_mean_deflated": netcdf_mean,
     "netcdf_to_pile": netcdf_to_pile,
+    "zarr_rechunk": zarr_rechunk,
     "first_result": first_result,
     "overlap_window": overlap_window,
 }

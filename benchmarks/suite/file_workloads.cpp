@@ -1,6 +1,7 @@
 // Files: piles of NetCDF to a map. The files are in the page cache, as they are for what stands
 // beside.
 
+#include <filesystem>
 #include <string>
 
 #include "benchmarks/suite/workload.hpp"
@@ -102,11 +103,30 @@ void netcdf_to_pile(Measure& row) {
   row.agree(0, {.relative = 0.0, .absolute = 0.02});
 }
 
+void zarr_rechunk(Measure& row) {
+  const std::int64_t n = row.sizes().quick ? 1'024 : 8'192;
+  row.say("n", n);
+  row.say("chunk", n / 16);
+  const std::string from = core::text(row.sizes().folder, "/rows_", n);
+  const std::string to = core::text(row.sizes().folder, "/columns_tessera");
+  if (!core::posix_file_system().find(from)) {
+    const ts::Array i = ts::arange(n, {.chunks = {n / 16}, .dtype = ts::float64});
+    const ts::Array x = ts::expand_dims(i, 1) + ts::remainder(i * 31.0, 4096.0);
+    ts::save_zarr(ts::rechunk(x, {n / 16, n}), from);
+  }
+  row.measure({16 * n * n, n * n, Bound::kFiles}, {}, [&] {
+    std::filesystem::remove_all(to);
+    ts::save_zarr(ts::rechunk(ts::open_zarr(from), {n, n / 16}), to);
+    return std::vector{ts::open_zarr(to)[{-1}]};
+  });
+  row.agree(0, {});
+}
+
 constexpr Workload kWorkloads[] = {
     {"netcdf_mean", "pile of NetCDF files to its mean map", netcdf_mean},
     {"netcdf_mean_deflated", "the same, zlib 1 with shuffle", netcdf_mean_deflated},
     {"netcdf_to_pile", "pile of NetCDF files, less its mean, to another pile", netcdf_to_pile},
-    {"zarr_rechunk", "read Zarr, rechunk, write Zarr", nullptr, "there is no Zarr"},
+    {"zarr_rechunk", "read Zarr in rows, rechunk to columns, write Zarr", zarr_rechunk},
 };
 
 }  // namespace

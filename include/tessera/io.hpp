@@ -114,6 +114,33 @@ TESSERA_EXPORT void save_netcdf(const Array& array, const std::string& path,
                                 const SaveNetcdfOptions& options = {},
                                 std::source_location where = std::source_location::current());
 
+struct OpenZarrOptions {
+  /// Default: whole chunks of the store, joined into blocks of about a 64th of the array, of 4 MiB
+  /// at least and 128 MiB at most.
+  std::optional<Chunks> chunks = std::nullopt;
+};
+/// An array of a Zarr store in a folder, version 2 or 3: numbers in C order, not compressed or by
+/// zlib, gzip, zstd or blosc, without filters and shards. Values that no chunk holds are the fill
+/// value. \throws IoError naming the file and the field that is missing, malformed or not
+/// supported.
+TESSERA_EXPORT Array open_zarr(const std::string& path, const OpenZarrOptions& options = {},
+                               std::source_location where = std::source_location::current());
+
+enum class ZarrCompressor : std::uint8_t { kNone, kZlib, kZstd };
+struct SaveZarrOptions {
+  ZarrCompressor compressor = ZarrCompressor::kZstd;
+  int level = 1;                             ///< 1 (fast) to 9
+  std::vector<std::string> dimensions = {};  ///< names, as xarray looks for them; one for each axis
+};
+/// Computes the array and writes it as a Zarr array, version 2, into a new folder: each block is a
+/// chunk of it, compressed by the worker that made it. Without metadata, which come last, the
+/// folder is no array; of a computation that fails nothing is left. \throws InvalidArgument for
+/// chunks of several sizes (rechunk first) and dtypes that NumPy lacks. \throws IoError when
+/// something is there already or the folder cannot be written; what the computation throws.
+TESSERA_EXPORT void save_zarr(const Array& array, const std::string& path,
+                              const SaveZarrOptions& options = {},
+                              std::source_location where = std::source_location::current());
+
 struct NpyOptions {
   Chunks chunks = {};
 };

@@ -1,12 +1,12 @@
 #include "io/npy/npy_header.hpp"
 
-#include <bit>
 #include <charconv>
 #include <cstring>
 #include <optional>
 #include <string_view>
 
 #include "core/text.hpp"
+#include "io/numpy_dtype.hpp"
 #include "tessera/error.hpp"
 
 namespace tessera::io {
@@ -14,7 +14,6 @@ namespace {
 
 constexpr std::string_view kMagic = "\x93NUMPY";
 constexpr std::uint32_t kMaxHeaderBytes = 1024 * 1024;
-constexpr bool kLittle = std::endian::native == std::endian::little;
 
 /// Text from a file, fit for an error message.
 std::string printable(std::string_view text) {
@@ -30,18 +29,6 @@ std::string printable(std::string_view text) {
   throw IoError(core::text("[npy] field ", printable(field), " of the header must be valid; got ",
                            path, ": ", problem, "; try writing the file again with numpy.save"));
 }
-
-struct TypeCode {
-  std::string_view code;
-  DType dtype;
-};
-constexpr TypeCode kTypeCodes[] = {
-    {"b1", DType::kBool},      {"i1", DType::kInt8},        {"i2", DType::kInt16},
-    {"i4", DType::kInt32},     {"i8", DType::kInt64},       {"u1", DType::kUInt8},
-    {"u2", DType::kUInt16},    {"u4", DType::kUInt32},      {"u8", DType::kUInt64},
-    {"f2", DType::kFloat16},   {"f4", DType::kFloat32},     {"f8", DType::kFloat64},
-    {"c8", DType::kComplex64}, {"c16", DType::kComplex128},
-};
 
 /// Reads the Python dict literal of a header: only the literals that NumPy writes there.
 class DictReader {
@@ -136,14 +123,10 @@ class DictReader {
     if (!rest_.empty() && rest_[0] == '[')
       malformed(path_, "descr", "a structured dtype, which has no array");
     const std::string_view descr = quoted("descr");
-    const std::string_view order = descr.substr(0, 1);
-    if (!descr.empty() && std::string_view("<>|=").find(descr[0]) != std::string_view::npos) {
-      for (const TypeCode& type : kTypeCodes) {
-        if (descr.substr(1) != type.code) continue;
-        header.dtype = type.dtype;
-        header.swapped = itemsize(type.dtype) > 1 && (kLittle ? order == ">" : order == "<");
-        return;
-      }
+    if (const std::optional<NumpyDtype> found = parse_numpy_dtype(descr)) {
+      header.dtype = found->dtype;
+      header.swapped = found->swapped;
+      return;
     }
     malformed(path_, "descr", core::text("dtype '", printable(descr), "', which is not supported"));
   }
@@ -208,15 +191,11 @@ NpyHeader read_npy_header(const core::File& file, const core::FileStatus& status
 }
 
 std::string npy_header_bytes(const Shape& shape, DType dtype) {
-  std::string descr;
-  for (const TypeCode& type : kTypeCodes) {
-    if (type.dtype == dtype) descr = type.code;
-  }
+  const std::string descr = numpy_dtype(dtype);
   if (descr.empty()) {
     throw InvalidArgument(
         core::text("[npy] a dtype must exist in NumPy; got ", dtype, "; try astype(float32)"));
   }
-  descr.insert(0, itemsize(dtype) == 1 ? "|" : (kLittle ? "<" : ">"));
   std::string dict =
       "{'descr': '" + descr + "', 'fortran_order': False, 'shape': " + to_string(shape) + ", }";
   const bool long_form = dict.size() + 64 > 65535;

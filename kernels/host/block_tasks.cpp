@@ -132,9 +132,9 @@ class GroupbyMergeTask : public BlockTask<array::GroupbyMergeAttributes> {
     const std::int64_t inner = extent_product(out.box.shape().subspan(axis + 1));
     std::byte* merged = attributes_.finish ? args.scratch : args.outputs[0];
     clear_accumulators(attributes_.op, attributes_.element, out.box.elements(), merged);
-    const std::int64_t* all = attributes_.finish ? nullptr : attributes_.to[at(out.coords[axis])].data();
+    const std::int64_t* all = attributes_.finish ? nullptr : (*attributes_.to)[at(out.coords[axis])].data();
     for (const Piece& piece : args.input(0)) {
-      const array::GroupList& groups = attributes_.from[at(input_block(0, piece).coords[axis])];
+      const array::GroupList& groups = (*attributes_.from)[at(input_block(0, piece).coords[axis])];
       merge_groups(attributes_.op, attributes_.element, outer, inner, {out.box.extent[axis], all, merged},
                    {static_cast<std::int64_t>(groups.size()), groups.data(), piece.data});
     }

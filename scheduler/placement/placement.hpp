@@ -19,8 +19,8 @@
 // cut the same way by itself, so that every rank has its part: the columns' sums that all rows of a
 // result wait for are not the first rank's alone. Where a node's tasks lie in fewer lanes than
 // there are ranks, each lane has several ranks, which share its tasks along the axes that are
-// summed up on the way. Tasks that follow their input are where that is, so that pieces of a block
-// travel and not the block.
+// summed up on the way. Tasks that follow their input are where that is made, so that pieces of a
+// block travel and not the block.
 
 namespace tessera::scheduler {
 

@@ -13,7 +13,7 @@ std::uint64_t fingerprint(const Plan& plan) {
                            !plan.slots[static_cast<std::size_t>(node.outputs[0])].retained;
     if (bystander) continue;
     text += core::text(node.label, "|", node.task_count, "|", node.chain_axis, node.resident,
-                       node.sink);
+                       node.sink, node.follows_input);
     for (const std::int64_t count : node.counts) text += core::text(",", count);
     for (const PlanInput& input : node.inputs) text += core::text("<", input.slot);
     for (const SlotIndex slot : node.outputs) {

@@ -24,9 +24,10 @@ struct LowerOptions {
   /// Of the smallest device. Where a fused task would not fit it and those of single operations do, these run:
   /// results are the same.
   std::size_t budget_bytes = std::numeric_limits<std::size_t>::max();
-  /// Of all devices of all ranks together, and how many those are. Cutting an array anew goes
-  /// through pieces where that much does not hold what would be read again and again, or where
-  /// whole blocks would travel to several devices.
+  /// Of all devices together, where there is one rank, and how many devices or else ranks there are.
+  /// Cutting an array anew goes through pieces where that much does not hold what would be read
+  /// again and again, where a task of whole blocks would not fit the budget, or where whole blocks
+  /// would travel to several devices.
   double memory_bytes = std::numeric_limits<double>::infinity();
   std::int64_t devices = 1;
   const kernels::Registry* registry = nullptr;  ///< for scratch sizes; null: none (simulation)

@@ -32,25 +32,39 @@ struct Axis {
   bool shares() const { return pieces > reads.to_count(); }
 };
 
-// Bytes of old blocks that are read, by tasks in C order, until the last one that shares a block
-// with the first is reached: what must stay at hand for nothing to be read twice.
-double bytes_between_uses(const std::vector<Axis>& axes, double item_bytes) {
-  double most = 0.0;
+// Elements along an axis of the old blocks from the one that coordinate `first` reads first to the
+// one that `last` reads last, or the other way round where the axis is read backwards.
+std::int64_t elements_read(const Axis& axis, std::int64_t first, std::int64_t last) {
+  const CoordSet a = axis.reads.of(first);
+  const CoordSet b = axis.reads.of(last);
+  if (a.count == 0 || b.count == 0) return 0;
+  const std::int64_t lo = std::min(a[0], b[0]);
+  const std::int64_t hi = std::max(a[a.count - 1], b[b.count - 1]);
+  return axis.old->end(hi) - axis.old->begin(lo);
+}
+
+struct Reads {
+  double of_one_task = 0.0;  ///< bytes of old blocks, at most
+  /// The same by tasks in C order, until the last one that shares a block with the first is
+  /// reached: what must stay at hand for nothing to be read twice.
+  double between_uses = 0.0;
+};
+
+Reads bytes_read(const std::vector<Axis>& axes, double item_bytes) {
+  Reads out;
   double outer = item_bytes;  // of what one coordinate along each axis up to here reads
   for (std::size_t d = 0; d < axes.size(); ++d) {
     std::int64_t span = 0;
-    for (std::int64_t c = 0; c < axes[d].reads.from_count(); ++c) {
-      const CoordSet set = axes[d].reads.of(c);
-      if (set.count == 0) continue;
-      span = std::max(span, axes[d].old->end(set[set.count - 1]) - axes[d].old->begin(set[0]));
-    }
+    for (std::int64_t c = 0; c < axes[d].reads.from_count(); ++c)
+      span = std::max(span, elements_read(axes[d], c, c));
     outer *= static_cast<double>(span);
     double bytes = outer;
     for (std::size_t k = d + 1; k < axes.size(); ++k)
-      bytes *= static_cast<double>(axes[k].old->extent());
-    if (axes[d].shares()) most = std::max(most, bytes);
+      bytes *= static_cast<double>(elements_read(axes[k], 0, axes[k].reads.from_count() - 1));
+    if (axes[d].shares()) out.between_uses = std::max(out.between_uses, bytes);
   }
-  return most;
+  out.of_one_task = outer;
+  return out;
 }
 
 // Devices that read an old block, on average, when each makes one run of the new ones.
@@ -110,11 +124,14 @@ StoredValue Lowering::in_pieces(const array::Node& node, const StoredValue& valu
   const ChunkGrid pieces(std::move(cut));
   const auto bytes = static_cast<double>(itemsize(value.dtype));
   const double total = bytes * static_cast<double>(element_count(grid.shape()));
-  const bool read_again = bytes_between_uses(axes, bytes) > kMostAtHand * options_.memory_bytes;
+  const Reads reads = bytes_read(axes, bytes);
+  const bool read_again = reads.between_uses > kMostAtHand * options_.memory_bytes;
+  const bool too_large =
+      reads.of_one_task > kMostAtHand * static_cast<double>(options_.budget_bytes);
   const bool travels = options_.devices > 1 &&
                        total / static_cast<double>(pieces.block_count()) >= kLeastPieceBytes &&
                        devices_per_block(axes, options_.devices) >= 2.0;
-  if (!read_again && !travels) return value;
+  if (!read_again && !too_large && !travels) return value;
   auto spec = std::make_shared<kernels::AssembleSpec>();
   spec->grid = pieces;
   spec->dtype = value.dtype;

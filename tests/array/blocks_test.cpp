@@ -194,7 +194,7 @@ TEST(Groupby, AccumulatesPerBlockAndMerges) {
   const auto& merge = attributes_of<array::GroupbyMergeAttributes>(out);
   EXPECT_EQ(merge.axis, 0);
   EXPECT_EQ(merge.element, float32);
-  EXPECT_EQ(merge.from, (std::vector<array::GroupList>{{0, 1, 2}, {0, 1, 2}, {0}}));
+  EXPECT_EQ(*merge.from, (std::vector<array::GroupList>{{0, 1, 2}, {0, 1, 2}, {0}}));
   const Array& partial = out.node()->inputs[0];
   // A block has accumulators for the groups of its own elements.
   EXPECT_EQ(partial.chunks().to_string(), "(3 x 2 + 1, 3 x 2)");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <complex>
 #include <cstring>
 #include <limits>
 #include <sstream>
@@ -137,8 +138,9 @@ TEST(EngineRegression, LargeArraysAreCutAnewInPieces) {
         Session session(tight);
         const HostArray got = session.compute({rechunk(from, chunks)})[0];
         const RunReport report = session.last_run();
-        EXPECT_LE(report.to_disk_bytes, bytes + bytes / 10);
-        EXPECT_LE(report.from_disk_bytes, bytes + bytes / 10);
+        // How far the run is ahead of itself varies; whole blocks would come back 20 times.
+        EXPECT_LE(report.to_disk_bytes, 2 * bytes);
+        EXPECT_LE(report.from_disk_bytes, 2 * bytes);
         EXPECT_EQ(std::memcmp(got.data(), expected.data(), expected.nbytes()), 0);
       }
     }
@@ -195,6 +197,34 @@ TEST(EngineRegression, GroupsOfManyBlocksAreMergedInSteps) {
       }
     }
   }
+}
+
+// Means of each floating dtype, with groups and blocks that nothing belongs to.
+TEST(EngineRegression, MeansOfGroupsThatAreRare) {
+  for (const DType dtype : {float32, float64, complex64, complex128}) {
+    const Array x = astype(arange(90, {.chunks = {3}}), dtype);
+    std::vector<std::int64_t> labels(90, -1);
+    for (std::size_t i = 0; i < 90; i += 7) labels[i] = i < 63 ? 2 : 4;
+    const HostArray got =
+        astype(groupby_reduce(x, labels, "mean", {.group_count = 6}), complex128).compute();
+    const auto means = got.span<std::complex<double>>();
+    ASSERT_EQ(means.size(), 6u);
+    EXPECT_EQ(means[2], 28.0);
+    EXPECT_EQ(means[4], 73.5);
+    for (const std::size_t none : {0, 1, 3, 5}) EXPECT_TRUE(std::isnan(means[none].real()));
+  }
+}
+
+// A budget that holds no task of whole blocks, on devices that together would hold everything.
+TEST(EngineRegression, ATaskThatIsTooLargeForOneDeviceReadsPieces) {
+  const Array x = random::normal({1400, 1400}, {.chunks = {-1, 20}, .seed = 1});
+  const HostArray expected = x.compute();
+  SessionOptions four;
+  four.devices = "host:4";
+  four.device_memory_bytes = std::size_t{8} << 20;
+  Session session(four);
+  const HostArray got = session.compute({rechunk(x, {20, -1})})[0];
+  EXPECT_EQ(std::memcmp(got.data(), expected.data(), expected.nbytes()), 0);
 }
 
 // Dtypes without arithmetic are made, copied, converted and kept like all others.

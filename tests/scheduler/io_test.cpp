@@ -249,6 +249,75 @@ TEST_F(IoTest, NpyIsWrittenInLittleMemory) {
   EXPECT_EQ(session.resident_bytes(), 0u);
 }
 
+TEST_F(IoTest, ZarrKeepsEveryBitForRandomShapesAndChunks) {
+  std::mt19937 engine(20'240'613);
+  constexpr DType kDtypes[] = {bool_,   int8,    int16,     int32,     int64,
+                               uint8,   uint16,  uint32,    uint64,    DType::kFloat16,
+                               float32, float64, complex64, complex128};
+  for (int round = 0; round < 50; ++round) {
+    SCOPED_TRACE(round);
+    Shape shape(engine() % 4);
+    std::vector<std::int64_t> chunks, other;
+    for (std::int64_t& extent : shape) {
+      extent = engine() % 8 == 0 ? 0 : static_cast<std::int64_t>(engine() % 40) + 1;
+      chunks.push_back(static_cast<std::int64_t>(engine() % 17) + 1);
+      other.push_back(static_cast<std::int64_t>(engine() % 17) + 1);
+    }
+    const DType dtype = kDtypes[engine() % std::size(kDtypes)];
+    const Array numbers =
+        random::normal(shape, {.chunks = Chunks(chunks), .seed = round}) * 50.0 + 60.0;
+    const Array x = astype(clip(numbers, Scalar(0.0), Scalar(120.0)), dtype);
+    SaveZarrOptions options;
+    options.compressor = static_cast<ZarrCompressor>(engine() % 3);
+    const std::string store = path("x" + std::to_string(round));
+    save_zarr(x, store, options);
+    const HostArray expected = x.compute();
+    for (const OpenZarrOptions& how : {OpenZarrOptions{}, OpenZarrOptions{Chunks(other)}}) {
+      const Array again = open_zarr(store, how);
+      ASSERT_EQ(again.dtype(), dtype);
+      const HostArray got = again.compute();
+      ASSERT_EQ(got.shape(), shape);
+      ASSERT_EQ(std::memcmp(got.data(), expected.data(), expected.nbytes()), 0);
+    }
+  }
+}
+
+TEST_F(IoTest, AZarrArrayIsWrittenWhereNothingIsOrNotAtAll) {
+  const Array bad = map_blocks(
+      [](std::span<const InputBlock>, const OutputBlock& out) {
+        if (out.index[0] == 3) throw std::runtime_error("no value here");
+        std::memset(out.data, 0, static_cast<std::size_t>(out.size()) * 8);
+      },
+      {zeros({20}, {.chunks = {5}})});
+  EXPECT_NE(message_of([&] { save_zarr(bad, path("x")); }).find("no value here"),
+            std::string::npos);
+  EXPECT_TRUE(std::filesystem::is_empty(folder_));
+  save_zarr(ones({4, 6}, {.chunks = {3, 4}}), path("a/b/x"), {.dimensions = {"y", "x"}});
+  EXPECT_EQ(sum(open_zarr(path("a/b/x"))).item<double>(), 24.0);
+  EXPECT_NE(message_of([&] { save_zarr(ones({4}), path("a/b/x")); }).find("which exists"),
+            std::string::npos);
+  EXPECT_EQ(message_of([&] {
+              const std::vector<std::vector<std::int64_t>> ragged{{2, 3}, {2}};
+              save_zarr(ones({5, 2}, {.chunks = Chunks(ragged)}), path("y"));
+            }),
+            "[save_zarr] chunks of a Zarr array have one size along an axis, but the last; got "
+            "([2, 3], 2); try rechunk_axes(x, {{0, 3}})");
+  EXPECT_EQ(message_of([&] {
+              save_zarr(ones({5}), path("y"), {.dimensions = {"a", "b"}});
+            }),
+            "[save_zarr] each axis has one dimension's name; got 2 names for shape (5,)");
+  EXPECT_FALSE(std::filesystem::exists(path("y")));
+  // A folder without metadata is no array; chunks that are not there are the fill value.
+  std::filesystem::remove(path("a/b/x/1.1"));
+  EXPECT_EQ(sum(open_zarr(path("a/b/x"))).item<double>(), 22.0);
+  std::ofstream(path("a/b/x/0.0"), std::ios::trunc) << "short";
+  EXPECT_NE(message_of([&] { sum(open_zarr(path("a/b/x"))).item<double>(); }).find("x/0.0"),
+            std::string::npos);
+  std::filesystem::remove(path("a/b/x/.zarray"));
+  EXPECT_NE(message_of([&] { open_zarr(path("a/b/x")); }).find("which has neither"),
+            std::string::npos);
+}
+
 class SaveNetcdfTest : public IoTest {
  protected:
   void SetUp() override {
@@ -351,10 +420,10 @@ TEST_F(SaveNetcdfTest, WhatCannotBeSavedIsRefusedAtOnce) {
 TEST_F(SaveNetcdfTest, AFailedSaveLeavesCompleteFilesOnly) {
   const Array bad = map_blocks(
       [](std::span<const InputBlock>, const OutputBlock& out) {
-        if (out.index[0] == 3) throw std::runtime_error("no value here");
+        if (out.index[0] == 39) throw std::runtime_error("no value here");
         std::memset(out.data, 0, static_cast<std::size_t>(out.size()) * 8);
       },
-      {zeros({20}, {.chunks = {5}})});
+      {zeros({200, 20'000}, {.chunks = {5, -1}})});
   EXPECT_NE(message_of([&] { save_netcdf(bad, path("x.nc")); }).find("no value here"),
             std::string::npos);
   EXPECT_TRUE(std::filesystem::is_empty(folder_));
@@ -363,11 +432,12 @@ TEST_F(SaveNetcdfTest, AFailedSaveLeavesCompleteFilesOnly) {
   Session session(one);
   const SessionScope scope(session);
   EXPECT_NE(message_of([&] {
-              save_netcdf(bad, path("x_*.nc"), {.steps_per_file = 4});
+              save_netcdf(bad, path("x_*.nc"), {.steps_per_file = 10});
             }).find("no value here"),
             std::string::npos);
+  EXPECT_TRUE(std::filesystem::exists(path("x_00.nc")));
   for (const auto& entry : std::filesystem::directory_iterator(folder_))
-    EXPECT_EQ(open(entry.path(), "data").shape(), Shape{4});
+    EXPECT_EQ(open(entry.path(), "data").shape(), (Shape{10, 20'000}));
   std::ofstream(path("x_old.nc")) << "old";
   EXPECT_NE(message_of([&] {
               save_netcdf(zeros({8}), path("x_*.nc"), {.steps_per_file = 4});
