@@ -92,11 +92,11 @@ class FaultyCalls : public SystemCalls {
   }
   int rmdir(const char* path) override {
     const int error = next();
-    return error != 0 ? error : real_.rmdir(path);
+    return error != 0 && error != -ENOSPC ? error : real_.rmdir(path);
   }
   int list(const char* path, std::vector<std::string>& names) override {
     const int error = next();
-    return error != 0 ? error : real_.list(path, names);
+    return error != 0 && error != -ENOSPC ? error : real_.list(path, names);
   }
   int free_space(const char* path, std::uint64_t& bytes) override {
     const int error = next();

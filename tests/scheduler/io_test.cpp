@@ -13,7 +13,9 @@
 #include "core/trace.hpp"
 #include "io/netcdf/netcdf_library.hpp"
 #include "io/netcdf/netcdf_writer.hpp"
+#include "scheduler/seams.hpp"
 #include "tessera/tessera.hpp"
+#include "tests/core/faulty_file_system.hpp"
 
 namespace tessera {
 namespace {
@@ -316,6 +318,55 @@ TEST_F(IoTest, AZarrArrayIsWrittenWhereNothingIsOrNotAtAll) {
   std::filesystem::remove(path("a/b/x/.zarray"));
   EXPECT_NE(message_of([&] { open_zarr(path("a/b/x")); }).find("which has neither"),
             std::string::npos);
+}
+
+// Each system call fails in turn, once or, of a full disk, from then on.
+TEST_F(IoTest, AnySystemCallOfAZarrArrayMayFail) {
+  core::FaultyFileSystem files;
+  scheduler::Seams seams;
+  seams.files = &files;
+  SessionOptions options;
+  options.devices = "host:1";
+  Session session = seams.open(options);
+  const SessionScope scope(session);
+  const Array x = random::normal({20, 6}, {.chunks = {8, 6}, .seed = 1}).persist();
+  const HostArray wanted = x.compute();
+  const auto same = [&] {
+    const HostArray got = open_zarr(path("x")).compute();
+    return got.shape() == wanted.shape() &&
+           std::memcmp(got.data(), wanted.data(), wanted.nbytes()) == 0;
+  };
+  for (const int error : {EIO, ENOSPC}) {
+    bool reached = true;
+    int failures = 0;
+    for (std::uint64_t nth = 1; reached; ++nth) {
+      files.arm({nth, error, error == ENOSPC});
+      const std::string text = message_of([&] {
+        save_zarr(x, path("x"), {.dimensions = {"y", "x"}});
+      });
+      reached = files.fired();
+      files.arm({});
+      if (text == "no error") {
+        EXPECT_TRUE(same()) << nth;
+      } else {
+        EXPECT_NE(text.find("[save_zarr]"), std::string::npos) << text;
+        EXPECT_FALSE(std::filesystem::exists(path("x"))) << nth << ' ' << text;
+        ++failures;
+      }
+      std::filesystem::remove_all(path("x"));
+    }
+    EXPECT_GT(failures, 15) << error;
+  }
+  save_zarr(x, path("x"));
+  bool reached = true;
+  for (std::uint64_t nth = 1; reached; ++nth) {
+    files.arm({nth, EIO, false});
+    const std::string text = message_of([&] { EXPECT_TRUE(same()) << nth; });
+    reached = files.fired();
+    files.arm({});
+    if (text == "no error") continue;
+    EXPECT_NE(text.find(path("x")), std::string::npos) << text;
+  }
 }
 
 class SaveNetcdfTest : public IoTest {
