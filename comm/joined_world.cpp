@@ -15,13 +15,20 @@ namespace {
 
 class JoinedWorld final : public World {
  public:
-  JoinedWorld(Rank rank, std::vector<std::string> hosts, std::uint64_t number,
-              std::unique_ptr<Messenger> messenger)
-      : rank_(rank), hosts_(std::move(hosts)), number_(number), messenger_(std::move(messenger)) {}
+  JoinedWorld(Rank rank, std::vector<std::string> hosts, std::vector<std::string> devices,
+              std::uint64_t number, std::unique_ptr<Messenger> messenger)
+      : rank_(rank),
+        hosts_(std::move(hosts)),
+        devices_(std::move(devices)),
+        number_(number),
+        messenger_(std::move(messenger)) {}
   Rank rank() const noexcept override { return rank_; }
   std::int32_t ranks() const noexcept override { return static_cast<std::int32_t>(hosts_.size()); }
   const std::string& host(Rank rank) const override {
     return hosts_[static_cast<std::size_t>(rank.number)];
+  }
+  const std::string& devices(Rank rank) const override {
+    return devices_[static_cast<std::size_t>(rank.number)];
   }
   std::uint64_t job_number() const noexcept override { return number_; }
   Messenger* messenger() noexcept override { return messenger_.get(); }
@@ -29,6 +36,7 @@ class JoinedWorld final : public World {
  private:
   const Rank rank_;
   const std::vector<std::string> hosts_;
+  const std::vector<std::string> devices_;
   const std::uint64_t number_;
   const std::unique_ptr<Messenger> messenger_;
 };
@@ -56,9 +64,9 @@ std::unique_ptr<UcxMessenger> open_ucx(const core::Job& job, bool loopback) {
 
 }  // namespace
 
-std::unique_ptr<World> join(const core::Job& job, const std::string& build, Socket listener) {
+std::unique_ptr<World> join(const core::Job& job, const RankCard& card, Socket listener) {
   std::unique_ptr<UcxMessenger> ucx;
-  Meeting met = meet(job, build, std::move(listener), [&](bool loopback) {
+  Meeting met = meet(job, card, std::move(listener), [&](bool loopback) {
     ucx = open_ucx(job, loopback);
     return ucx != nullptr ? ucx->address() : std::string();
   });
@@ -72,8 +80,8 @@ std::unique_ptr<World> join(const core::Job& job, const std::string& build, Sock
   } else {
     messenger = std::move(sockets);
   }
-  return std::make_unique<JoinedWorld>(rank, std::move(met.hosts), met.number,
-                                       std::move(messenger));
+  return std::make_unique<JoinedWorld>(rank, std::move(met.hosts), std::move(met.devices),
+                                       met.number, std::move(messenger));
 }
 
 }  // namespace tessera::comm

@@ -13,6 +13,6 @@ namespace tessera::comm {
 /// each: on one machine reading each other's memory, beyond it UCX where both ends have it and an
 /// RDMA network, or the job asks for it, and sockets otherwise. \throws what meet() throws;
 /// CommError where UCX is asked for and cannot be had.
-std::unique_ptr<World> join(const core::Job& job, const std::string& build, Socket listener = {});
+std::unique_ptr<World> join(const core::Job& job, const RankCard& card, Socket listener = {});
 
 }  // namespace tessera::comm

@@ -38,18 +38,18 @@ void warn_of_lone_ranks() {
   }
 }
 
-std::unique_ptr<World> make_world(const std::string& build) {
-  if (core::job().ranks > 1) return join(core::job(), build);
+std::unique_ptr<World> make_world(const std::function<RankCard()>& card) {
+  if (core::job().ranks > 1) return join(core::job(), card());
   std::optional<PmixJob> launched = pmix_job();
   if (!launched) warn_of_lone_ranks();
   if (!launched || launched->job.ranks == 1) return std::make_unique<LoneWorld>();
-  return join(launched->job, build, std::move(launched->listener));
+  return join(launched->job, card(), std::move(launched->listener));
 }
 
 }  // namespace
 
-World& process_world(const std::string& build) {
-  static const std::unique_ptr<World> world = make_world(build);
+World& process_world(const std::function<RankCard()>& card) {
+  static const std::unique_ptr<World> world = make_world(card);
   return *world;
 }
 

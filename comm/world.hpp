@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,6 +19,9 @@ class World {
   virtual std::int32_t ranks() const noexcept = 0;
   /// The machine that a rank runs on, for errors.
   virtual const std::string& host(Rank rank) const = 0;
+  /// What that rank said of the devices that it sees on its machine: ranks of one machine that say
+  /// the same share them.
+  virtual const std::string& devices(Rank) const { return no_devices_; }
   /// The same number on all ranks of a job, another one in the next job.
   virtual std::uint64_t job_number() const noexcept = 0;
   /// Null with one rank.
@@ -25,12 +29,21 @@ class World {
 
   /// What the messenger was started with, kept for as long as it tells anything.
   std::shared_ptr<Receiver> receiver;
+
+ private:
+  const std::string no_devices_;
+};
+
+/// What a rank says of itself to those that it meets.
+struct RankCard {
+  std::string build;    ///< what must be the same on all ranks: version, and what bits depend on
+  std::string devices;  ///< that it sees on its machine
 };
 
 /// The world of this process, joined at the first call: what a launcher's variables say, or one
-/// rank without them. `build` names what must be the same on all ranks: version, and what bits
-/// depend on. \throws CommError naming the rank that is missing, twice there or of another build;
-/// InvalidArgument for variables that cannot be meant.
-World& process_world(const std::string& build);
+/// rank without them. `card` is asked for where there are several. \throws CommError naming the
+/// rank that is missing, twice there or of another build; InvalidArgument for variables that cannot
+/// be meant.
+World& process_world(const std::function<RankCard()>& card);
 
 }  // namespace tessera::comm

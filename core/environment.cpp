@@ -27,6 +27,13 @@ bool parse_switch(const char* name, std::string_view text) {
   throw InvalidArgument(core::text("[", name, "] the value is on or off; got \"", text, "\""));
 }
 
+bool parse_permission(const char* name, std::string_view text) {
+  if (text == "allow") return true;
+  if (text == "refuse") return false;
+  throw InvalidArgument(
+      core::text("[", name, "] the value is allow or refuse; got \"", text, "\""));
+}
+
 LogLevel parse_level(const char* name, std::string_view text) {
   static constexpr std::string_view kNames[] = {"off", "error", "warning", "info", "debug"};
   for (std::size_t i = 0; i < std::size(kNames); ++i) {
@@ -88,6 +95,8 @@ const std::vector<VariableInfo>& environment_variables() {
       {"TESSERA_DEVICE_MEMORY",
        "memory budget of each device, such as 256MiB; default: most of what is free"},
       {"TESSERA_HOST_MEMORY", "budget of the host memory that devices spill to"},
+      {"TESSERA_MESSAGE_MEMORY",
+       "host memory of blocks on their way between processes that lie on GPUs or on disk"},
       {"TESSERA_SPILL_DIR",
        "folder for blocks that fit no memory; default: the system's temporary folder"},
       {"TESSERA_SPILL_LIMIT",
@@ -112,6 +121,8 @@ const std::vector<VariableInfo>& environment_variables() {
        "auto, tcp or ucx: what carries blocks between processes; default auto"},
       {"TESSERA_RANK_TIMEOUT",
        "seconds after which a process that says nothing is lost; default 10"},
+      {"TESSERA_MIXED_PROFILE",
+       "allow or refuse: processes whose results may differ in their bits; default refuse"},
       {"TESSERA_CACHE_DIR",
        "folder for compiled CUDA kernels; default: tessera in the user's cache folder"},
   };
@@ -130,6 +141,8 @@ Environment parse_environment(const char* (*get)(const char*)) {
   }
   if (const char* v = get("TESSERA_HOST_MEMORY"))
     out.host_memory = parse_bytes(v, "TESSERA_HOST_MEMORY");
+  if (const char* v = get("TESSERA_MESSAGE_MEMORY"))
+    out.message_memory = parse_bytes(v, "TESSERA_MESSAGE_MEMORY");
   if (const char* v = get("TESSERA_SPILL_LIMIT"))
     out.disk_memory = parse_bytes(v, "TESSERA_SPILL_LIMIT");
   if (const char* v = get("TESSERA_SPILL_DIR")) out.spill_dir = v;
@@ -149,6 +162,8 @@ Environment parse_environment(const char* (*get)(const char*)) {
   if (const char* v = get("TESSERA_MODULE_PATH"))
     out.module_path = parse_folders("TESSERA_MODULE_PATH", v);
   if (const char* v = get("TESSERA_CACHE_DIR")) out.cache_dir = v;
+  if (const char* v = get("TESSERA_MIXED_PROFILE"))
+    out.mixed_profile = parse_permission("TESSERA_MIXED_PROFILE", v);
   return out;
 }
 

@@ -18,6 +18,7 @@ struct Environment {
   std::optional<std::size_t> device_memory;       ///< TESSERA_DEVICE_MEMORY, bytes for each device
   std::optional<std::size_t> host_memory;         ///< TESSERA_HOST_MEMORY, bytes of the host tier
   std::optional<std::size_t> disk_memory;         ///< TESSERA_SPILL_LIMIT, bytes of the disk tier
+  std::optional<std::size_t> message_memory;      ///< TESSERA_MESSAGE_MEMORY, bytes of blocks between ranks
   std::string spill_dir;                          ///< TESSERA_SPILL_DIR, empty: the system's temporary folder
   std::optional<int> workers;                     ///< TESSERA_WORKERS, threads of all host devices together
   std::optional<int> lapack_threads;              ///< TESSERA_LAPACK_THREADS
@@ -28,6 +29,7 @@ struct Environment {
   std::uint32_t window = 4096;                    ///< TESSERA_WINDOW, tasks looked ahead
   std::vector<std::string> module_path;           ///< TESSERA_MODULE_PATH, folders of run-time modules
   std::string cache_dir;                          ///< TESSERA_CACHE_DIR, of compiled kernels; empty: the user's cache
+  bool mixed_profile = false;                     ///< TESSERA_MIXED_PROFILE, ranks whose bits may differ
 };
 
 /// The process's variables, read at the first call.

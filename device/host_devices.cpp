@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <limits>
 #include <cstring>
 
 #include "core/text.hpp"
@@ -38,9 +37,13 @@ HostDevices::HostDevices(const HostDevicesOptions& options) {
   }
   host_tier_ = std::make_unique<HostPool>("the host tier", "TESSERA_HOST_MEMORY",
                                           options.host_budget_bytes, *allocator, options.fill_freed);
-  outgoing_ = std::make_unique<HostPool>("the memory for other ranks", "no variable",
-                                         std::numeric_limits<std::size_t>::max(), *allocator,
-                                         options.fill_freed);
+  const auto messages = [&](const char* name) {
+    return std::make_unique<HostPool>(name, "TESSERA_MESSAGE_MEMORY",
+                                      options.message_budget_bytes / 2, *allocator,
+                                      options.fill_freed);
+  };
+  outgoing_ = messages("the memory for blocks to other ranks");
+  incoming_ = messages("the memory for blocks from other ranks");
   const core::FileSystem& files =
       options.file_system != nullptr ? *options.file_system : core::posix_file_system();
   disk_tier_ = std::make_unique<SpillStore>(
@@ -71,6 +74,7 @@ void HostDevices::make_cuda_pools(const HostDevicesOptions& options) {
   cuda::CudaSystemOptions cuda;
   cuda.devices = options.cuda_devices;
   cuda.device_budget_bytes = options.device_budget_bytes;
+  cuda.sharers = options.cuda_sharers;
   cuda.staging_budget_bytes = options.staging_budget_bytes;
   cuda_ = std::make_unique<cuda::CudaSystem>(*options.cuda, cuda);
   devices_ = cuda_->devices();
@@ -80,6 +84,11 @@ std::string HostDevices::model(std::size_t device) const {
   if (cuda_ == nullptr) return {};
   return core::text(cuda_->info(device).name, ", ", cuda_->architecture(device), ", ",
                     cuda_->info(device).multiprocessors, " multiprocessors");
+}
+
+std::string HostDevices::profile() const {
+  if (cuda_ == nullptr) return "host devices";
+  return core::text(cuda_->architecture(0), " with ", cuda_->api().compiler());
 }
 
 void HostDevices::with_queue(std::size_t device, const std::function<void(Queue*)>& work) const {
@@ -118,9 +127,20 @@ int cuda_device_count(const TesseraCudaApi& api) {
   return count;
 }
 
+std::string cuda_addresses(const TesseraCudaApi* api) {
+  std::string out;
+  const int count = api == nullptr ? 0 : cuda_device_count(*api);
+  for (int device = 0; device < count; ++device) {
+    TesseraCudaDeviceInfo info{};
+    cuda::check(*api, TESSERA_CUDA_RUNTIME, api->device_info(device, &info), "device_info");
+    out += core::text(device == 0 ? "" : " ", info.pci_bus_id);
+  }
+  return out;
+}
+
 std::size_t HostDevices::bytes_in_use() const {
-  std::size_t total =
-      host_tier_->bytes_in_use() + disk_tier_->bytes_in_use() + outgoing_->bytes_in_use();
+  std::size_t total = host_tier_->bytes_in_use() + disk_tier_->bytes_in_use() +
+                      outgoing_->bytes_in_use() + incoming_->bytes_in_use();
   for (const Device& device : devices_) total += device.pool->bytes_in_use();
   if (cuda_ != nullptr) total += cuda_->staging().bytes_in_use();
   return total;

@@ -45,8 +45,10 @@ struct HostDevicesOptions {
   std::vector<int> cuda_devices;        ///< CUDA's numbers of the session's devices
   const TesseraCudaApi* cuda = nullptr;  ///< CUDA's functions; must be set where `cuda_devices` is not empty
   std::size_t device_budget_bytes = 0;  ///< of each device; 0 on CUDA: its free memory less a margin
+  int cuda_sharers = 1;                 ///< sessions that a CUDA device's free memory is for
   std::size_t host_budget_bytes = 0;    ///< of the host tier, into which devices spill first
   std::size_t disk_budget_bytes = 0;    ///< of the disk tier, 0: never spills to disk
+  std::size_t message_budget_bytes = std::size_t{1} << 30;  ///< of blocks between ranks, half for each direction
   std::size_t staging_budget_bytes = std::size_t{1} << 30;  ///< pinned memory for copies to and from CUDA devices
   int workers = 0;                      ///< threads that compute, 0: one for each core
   std::string spill_folder;             ///< empty: default_spill_folder()
@@ -59,6 +61,8 @@ struct HostDevicesOptions {
 const TesseraCudaApi* find_cuda(std::string& problem);
 /// \throws DeviceError.
 int cuda_device_count(const TesseraCudaApi& api);
+/// The addresses on this machine of the devices that this process sees; empty without any.
+std::string cuda_addresses(const TesseraCudaApi* api);
 
 class HostDevices {
  public:
@@ -70,8 +74,9 @@ class HostDevices {
   const std::vector<Device>& devices() const noexcept { return devices_; }
   MemoryPool& pool(std::size_t device) const noexcept { return *devices_[device].pool; }
   MemoryPool& host_tier() const noexcept { return *host_tier_; }
-  /// Memory of blocks that go from disk to another rank: one for each disk stream at most.
+  /// Host memory of blocks on their way to other ranks or from them, where they do not lie in it.
   MemoryPool& outgoing() const noexcept { return *outgoing_; }
+  MemoryPool& incoming() const noexcept { return *incoming_; }
   DiskTier& disk_tier() const noexcept { return *disk_tier_; }
   /// Streams for transfers to and from disk, beside the workers.
   const std::vector<std::unique_ptr<Stream>>& disk_streams() const noexcept {
@@ -86,6 +91,8 @@ class HostDevices {
   cuda::CudaSystem* cuda() const noexcept { return cuda_.get(); }
   /// "NVIDIA H200, sm_90, 132 multiprocessors"; empty for host devices.
   std::string model(std::size_t device) const;
+  /// What the bits of results depend on beside the host: the devices' kind and compiler.
+  std::string profile() const;
   /// Does `work` with a queue of its own for the device, null on host devices, and waits for what it put there.
   void with_queue(std::size_t device, const std::function<void(Queue*)>& work) const;
   /// Whose memory a buffer is; nothing for the host tier's.
@@ -101,6 +108,7 @@ class HostDevices {
   std::vector<Device> devices_;
   std::unique_ptr<MemoryPool> host_tier_;
   std::unique_ptr<MemoryPool> outgoing_;
+  std::unique_ptr<MemoryPool> incoming_;
   std::unique_ptr<DiskTier> disk_tier_;
   std::vector<std::unique_ptr<Stream>> disk_streams_;
   std::unique_ptr<WorkerPool> helpers_;

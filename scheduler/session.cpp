@@ -36,6 +36,7 @@ constexpr double kDeviceShare = 0.65;
 constexpr double kHostShare = 0.10;
 constexpr double kDiskShare = 0.50;
 constexpr double kStagingShare = 0.10;  // pinned memory for copies to and from GPUs
+constexpr double kMessageShare = 0.10;  // blocks between ranks
 
 std::size_t share(double part, std::size_t bytes) { return static_cast<std::size_t>(part * static_cast<double>(bytes)); }
 
@@ -76,8 +77,40 @@ int worker_count(const SessionOptions& options, const core::Environment& env, in
   return env.workers.value_or(bound ? cores : std::max(1, cores / ranks));
 }
 
+// The ranks of this machine whose processes see the same devices, and this one's place among them.
+struct Neighbours {
+  std::size_t count = 0;
+  std::size_t place = 0;
+};
+
+Neighbours neighbours(const comm::World& world) {
+  Neighbours out;
+  for (std::int32_t r = 0; r < world.ranks(); ++r) {
+    const comm::Rank rank{r};
+    if (world.host(rank) != world.host(world.rank()) || world.devices(rank) != world.devices(world.rank())) continue;
+    if (rank == world.rank()) out.place = out.count;
+    ++out.count;
+  }
+  return out;
+}
+
+// Each of several ranks takes its share of the GPUs that all of them see; where there are fewer GPUs than ranks,
+// some share one and its memory.
+void share_out(const Neighbours& ranks, device::HostDevicesOptions& out) {
+  const std::vector<int> all = out.cuda_devices;
+  const std::size_t count = all.size();
+  if (count >= ranks.count) {
+    const auto at = [&](std::size_t place) { return all.begin() + static_cast<std::ptrdiff_t>(place * count / ranks.count); };
+    out.cuda_devices.assign(at(ranks.place), at(ranks.place + 1));
+  } else {
+    const std::size_t device = ranks.place % count;
+    out.cuda_devices = {all[device]};
+    out.cuda_sharers = static_cast<int>((ranks.count - device + count - 1) / count);
+  }
+}
+
 // The GPUs that were asked for. Where there are none to be used, that is said and the host computes.
-void choose_devices(const std::string& text, const Seams& seams, device::HostDevicesOptions& out) {
+void choose_devices(const std::string& text, const Seams& seams, const comm::World& world, device::HostDevicesOptions& out) {
   const std::vector<device::DeviceId> ids = device::parse_devices(text);
   out.count = static_cast<int>(ids.size());
   if (ids.front().kind != device::DeviceKind::kCuda) return;
@@ -89,9 +122,11 @@ void choose_devices(const std::string& text, const Seams& seams, device::HostDev
     return;
   }
   for (const device::DeviceId& id : ids) out.cuda_devices.push_back(id.number);
-  if (ids.front().number != device::kAllDevices) return;
-  out.cuda_devices.resize(static_cast<std::size_t>(device::cuda_device_count(*out.cuda)));
-  std::iota(out.cuda_devices.begin(), out.cuda_devices.end(), 0);
+  if (ids.front().number == device::kAllDevices) {
+    out.cuda_devices.resize(static_cast<std::size_t>(device::cuda_device_count(*out.cuda)));
+    std::iota(out.cuda_devices.begin(), out.cuda_devices.end(), 0);
+  }
+  share_out(neighbours(world), out);
 }
 
 int ranks_here(const comm::World& world) {
@@ -110,13 +145,14 @@ device::HostDevicesOptions device_options(const SessionOptions& options, const S
   const int here = ranks_here(world);
   const std::size_t free = core::available_memory_bytes() / static_cast<std::size_t>(here);
   device::HostDevicesOptions out;
-  choose_devices(options.devices.empty() ? env.devices : options.devices, seams, out);
+  choose_devices(options.devices.empty() ? env.devices : options.devices, seams, world, out);
   const bool cuda = !out.cuda_devices.empty();
   // A GPU's budget is the memory that is free on it, and what it spills to is all of the host's that is to spare.
   const std::size_t device_default = cuda ? 0 : share(kDeviceShare, free) / static_cast<std::size_t>(std::max(1, out.count));
   out.device_budget_bytes = options.device_memory_bytes.value_or(env.device_memory.value_or(device_default));
   out.host_budget_bytes = options.host_memory_bytes.value_or(env.host_memory.value_or(share(cuda ? kDeviceShare : kHostShare, free)));
   out.staging_budget_bytes = share(kStagingShare, free);
+  out.message_budget_bytes = options.message_memory_bytes.value_or(env.message_memory.value_or(share(kMessageShare, free)));
   out.workers = worker_count(options, env, here);
   out.file_system = seams.files;
   out.allocator = seams.allocator;
@@ -166,9 +202,18 @@ const Seams& machine_seams() {
 }
 
 // Ranks whose results could differ in their bits do not compute together.
-comm::World& process_world() {
-  return comm::process_world(core::text(TESSERA_VERSION_STRING, " (", kernels::numeric_profile(), ")"));
+comm::RankCard rank_card() {
+  const core::Environment& env = core::environment();
+  comm::RankCard out;
+  out.build = TESSERA_VERSION_STRING;
+  if (!env.mixed_profile) out.build += core::text(" (", kernels::numeric_profile(), ")");
+  std::string problem;
+  if (device::parse_devices(env.devices).front().kind == device::DeviceKind::kCuda)
+    out.devices = device::cuda_addresses(device::find_cuda(problem));
+  return out;
 }
+
+comm::World& process_world() { return comm::process_world(rank_card); }
 
 thread_local Session* current_session = nullptr;
 
@@ -189,10 +234,7 @@ struct Session::Impl {
   Impl(const SessionOptions& o, const Seams& s, comm::World& w, const device::HostDevicesOptions& machine)
       : options(o), seams(s), world(w), devices(std::make_shared<device::HostDevices>(machine)), spill_folder(machine.spill_folder) {
     const core::Environment& env = core::environment();
-    if (devices->cuda() != nullptr && world.ranks() > 1) {
-      throw InvalidArgument(core::text("[session] several ranks compute on host devices only; got ", device_names(*devices),
-                                       " on ", world.ranks(), " ranks; try TESSERA_DEVICES=host, or one rank"));
-    }
+    if (!env.mixed_profile) profile = devices->profile();
     exchange = scheduler::Exchange::of(world);
     if (devices->cuda() != nullptr) cuda_registry = kernels::make_cuda_registry(*devices->cuda(), *seams.kernels);
     fuse = o.fuse.value_or(env.fuse);
@@ -271,7 +313,7 @@ struct Session::Impl {
       lower.budget_bytes = std::min(lower.budget_bytes, device.pool->limit_bytes());
       memory += static_cast<double>(device.pool->limit_bytes());
     }
-    // All ranks must come to the same plan, whatever memory and devices each has.
+    // Ranks with the same budget of each device come to the same plan, however many devices each has.
     lower.memory_bytes = exchange == nullptr ? memory : std::numeric_limits<double>::infinity();
     lower.devices = exchange == nullptr ? static_cast<std::int64_t>(devices->devices().size())
                                         : std::int64_t{exchange->world().ranks()};
@@ -310,6 +352,7 @@ struct Session::Impl {
     host.registry = &registry();
     host.clock = seams.clock;
     host.transport = seams.transport;
+    host.profile = profile;
     for (const auto& [blocks, slot] : lowered.residents) {
       host.residents.push_back({slot, own(blocks)});
     }
@@ -357,6 +400,7 @@ struct Session::Impl {
   std::shared_ptr<device::HostDevices> devices;
   std::unique_ptr<kernels::Registry> cuda_registry;  // of CUDA devices; null on the host
   std::string spill_folder;
+  std::string profile;  // empty: ranks of any
   bool fuse = true;
   std::uint32_t window = 4096;
   std::unique_ptr<core::Trace> trace;

@@ -22,7 +22,7 @@ namespace tessera::comm {
 namespace {
 
 using Json = nlohmann::json;
-constexpr int kProtocol = 1;
+constexpr int kProtocol = 2;
 constexpr std::size_t kNonceBytes = 32;
 
 Deadline after(double seconds) {
@@ -81,9 +81,9 @@ Json receive(const Socket& socket, Deadline deadline) {
 class Joining {
  public:
   using Carrier = std::function<std::string(bool loopback)>;
-  Joining(const core::Job& job, std::string build, Socket listener, const Carrier& carrier)
+  Joining(const core::Job& job, const RankCard& card, Socket listener, const Carrier& carrier)
       : job_(job),
-        build_(std::move(build)),
+        card_(card),
         carrier_(carrier),
         listener_(std::move(listener)),
         deadline_(after(job.join_s)),
@@ -96,6 +96,7 @@ class Joining {
     for (const Json& row : rows_) {
       out.hosts.push_back(row["host"].get<std::string>());
       out.carriers.push_back(row["carrier"].get<std::string>());
+      out.devices.push_back(row["devices"].get<std::string>());
     }
     out.options.silence =
         std::chrono::milliseconds(static_cast<std::int64_t>(1000 * job_.silence_s));
@@ -109,10 +110,11 @@ class Joining {
 
  private:
   Json hello(const LocalAddress& address) const {
-    Json out = {{"protocol", kProtocol}, {"build", build_},
-                {"ranks", job_.ranks},   {"rank", job_.rank},
-                {"host", host_name()},   {"address", address.host},
-                {"port", address.port},  {"carrier", carrier_(address.loopback)}};
+    Json out = {{"protocol", kProtocol},   {"build", card_.build},
+                {"ranks", job_.ranks},     {"rank", job_.rank},
+                {"host", host_name()},     {"address", address.host},
+                {"port", address.port},    {"carrier", carrier_(address.loopback)},
+                {"devices", card_.devices}};
     if (job_.carrier == core::Carrier::kAuto) {
       const MemoryPass pass = memory_pass();
       out["memory"] = {pass.machine, pass.process, pass.probe_address, pass.probe};
@@ -192,6 +194,7 @@ class Joining {
       row.at("host").get<std::string>();
       row.at("address").get<std::string>();
       row.at("carrier").get<std::string>();
+      row.at("devices").get<std::string>();
       row.at("port").get<std::uint16_t>();
     } catch (const Json::exception&) {
       return false;  // its words are not a rank's
@@ -213,9 +216,9 @@ class Joining {
     const auto rank = row.value("rank", -1);
     const std::string where =
         core::text("rank ", rank, " on ", row.value("host", "an unknown host"));
-    if (row.value("protocol", 0) != kProtocol || row.value("build", "") != build_) {
+    if (row.value("protocol", 0) != kProtocol || row.value("build", "") != card_.build) {
       return core::text("[comm] all ranks run the same build; got ",
-                        row.value("build", "another one"), " of ", where, " and ", build_,
+                        row.value("build", "another one"), " of ", where, " and ", card_.build,
                         " of rank 0");
     }
     if (row.value("ranks", 0) != job_.ranks) {
@@ -290,7 +293,7 @@ class Joining {
   }
 
   const core::Job& job_;
-  const std::string build_;
+  const RankCard& card_;
   const Carrier& carrier_;
   Socket listener_;
   const Deadline deadline_;
@@ -301,9 +304,9 @@ class Joining {
 
 }  // namespace
 
-Meeting meet(const core::Job& job, const std::string& build, Socket listener,
+Meeting meet(const core::Job& job, const RankCard& card, Socket listener,
              const std::function<std::string(bool loopback)>& carrier) {
-  return Joining(job, build, std::move(listener), carrier).meet();
+  return Joining(job, card, std::move(listener), carrier).meet();
 }
 
 std::string new_token() {

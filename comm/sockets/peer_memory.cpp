@@ -56,9 +56,10 @@ bool can_read(const MemoryPass& pass) {
   return n == static_cast<ssize_t>(sizeof found) && found == pass.probe;
 }
 
-void read_memory(pid_t process, std::uint64_t from, std::byte* to, std::size_t bytes) {
+bool read_memory(pid_t process, std::uint64_t from, std::byte* to, std::size_t bytes) {
   while (bytes > 0) {
     const ssize_t n = copy(process, from, to, bytes);
+    if (n < 0 && errno == EFAULT) return false;
     if (n <= 0)
       throw CommError(core::text("its memory cannot be read: ",
                                  n < 0 ? std::strerror(errno) : "nothing is there"));
@@ -66,6 +67,7 @@ void read_memory(pid_t process, std::uint64_t from, std::byte* to, std::size_t b
     to += n;
     bytes -= static_cast<std::size_t>(n);
   }
+  return true;
 }
 
 }  // namespace tessera::comm

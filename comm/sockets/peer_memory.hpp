@@ -23,7 +23,8 @@ struct MemoryPass {
 MemoryPass memory_pass();
 /// Whether memory of that process can be read. It was tried: the probe was found.
 bool can_read(const MemoryPass& pass);
-/// Copies from another process. \throws CommError with the system's reason.
-void read_memory(pid_t process, std::uint64_t from, std::byte* to, std::size_t bytes);
+/// Copies from another process. False where the system lets nobody read that memory but who has
+/// mapped it, as a driver's. \throws CommError with the system's reason for all else.
+bool read_memory(pid_t process, std::uint64_t from, std::byte* to, std::size_t bytes);
 
 }  // namespace tessera::comm

@@ -130,7 +130,7 @@ void SocketMessenger::post(Peer& peer, Outgoing message) {
       if (peer.reads_us && message.header.body_behind() >= kOfferBytes) {
         message.header.frame = Frame::kOffer;
         message.header.address = reinterpret_cast<std::uint64_t>(message.body);
-        peer.offered.push_back(std::exchange(message.done, {}));
+        peer.offered.push_back({message.header, message.body, 0, std::exchange(message.done, {})});
       }
       peer.queue.push_back(std::move(message));
       if (peer.queue.size() == 1) write(peer, sent);
@@ -171,7 +171,12 @@ bool SocketMessenger::write(Peer& peer, std::vector<Done>& sent) {
     header.msg_iovlen = static_cast<std::size_t>(count);
     const ssize_t n = ::sendmsg(peer.socket.handle(), &header, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno == EAGAIN || errno == EWOULDBLOCK;
+    if (n < 0) {
+      const bool full = errno == EAGAIN || errno == EWOULDBLOCK;
+      // Half a message cannot be taken back: the thread will see the connection closed.
+      if (!full) ::shutdown(peer.socket.handle(), SHUT_RDWR);
+      return full;
+    }
     message.written += static_cast<std::size_t>(n);
     peer.last_written = Clock::now();
     if (message.written < all) return true;
@@ -336,8 +341,12 @@ bool SocketMessenger::copy_some(Peer& peer) {
   const std::size_t bytes = peer.target == nullptr ? left : std::min(left, kTurnBytes);
   try {
     if (peer.target != nullptr) {
-      read_memory(peer.readable, peer.header.address + peer.body_bytes,
-                  peer.target + peer.body_bytes, bytes);
+      if (!read_memory(peer.readable, peer.header.address + peer.body_bytes,
+                       peer.target + peer.body_bytes, bytes)) {
+        peer.header_bytes = 0;
+        post(peer, Frame::kRefused);
+        return true;
+      }
     }
   } catch (const CommError& e) {
     lose(peer, e.what());
@@ -357,7 +366,7 @@ bool SocketMessenger::take_header(Peer& peer) {
   const Header& header = peer.header;
   peer.body_bytes = 0;
   peer.target = nullptr;
-  const bool known = header.frame >= Frame::kMessage && header.frame <= Frame::kTaken;
+  const bool known = header.frame >= Frame::kMessage && header.frame <= Frame::kRefused;
   const bool may_come = header.frame != Frame::kOffer || peer.readable != 0;
   if (!known || !may_come || header.bytes > kMostBodyBytes ||
       (!header.has_body() && header.bytes > 0)) {
@@ -388,20 +397,31 @@ void SocketMessenger::finish_message(Peer& peer) {
       peer.reads_us = true;
       break;
     }
-    case Frame::kTaken: {
-      Done done;
-      {
-        const std::lock_guard lock(peer.mutex);
-        if (peer.offered.empty()) break;
-        done = std::move(peer.offered.front());
-        peer.offered.pop_front();
-      }
-      if (done) done(nullptr);
+    case Frame::kTaken:
+    case Frame::kRefused:
+      end_offer(peer, header.frame == Frame::kTaken);
       break;
-    }
     case Frame::kHeartbeat:
     case Frame::kGoodbye:
       break;
+  }
+}
+
+// What cannot be read where it lies is sent; nothing more is offered to that peer then.
+void SocketMessenger::end_offer(Peer& peer, bool taken) {
+  Outgoing offer;
+  {
+    const std::lock_guard lock(peer.mutex);
+    if (peer.offered.empty()) return;
+    offer = std::move(peer.offered.front());
+    peer.offered.pop_front();
+    peer.reads_us = peer.reads_us && taken;
+  }
+  if (!taken) {
+    offer.header.frame = Frame::kMessage;
+    post(peer, std::move(offer));
+  } else if (offer.done) {
+    offer.done(nullptr);
   }
 }
 
@@ -412,7 +432,8 @@ void SocketMessenger::give_up(Peer& peer, const std::string& why) {
   {
     const std::lock_guard lock(peer.mutex);
     peer.lost = true;
-    unsent.swap(peer.offered);
+    for (Outgoing& offer : peer.offered) unsent.push_back(std::move(offer.done));
+    peer.offered.clear();
     for (Outgoing& message : peer.queue) unsent.push_back(std::move(message.done));
     peer.queue.clear();
   }

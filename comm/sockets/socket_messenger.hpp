@@ -25,7 +25,8 @@ struct SocketOptions {
 /// Messages over one stream socket for each peer. A thread reads all of them, and writes what a
 /// socket did not take at once. A closed connection is noticed at once, a silent one after
 /// `silence`. Long bodies to a peer that has said that it can read this process's memory are only
-/// offered: the peer copies them from where they lie.
+/// offered: the peer copies them from where they lie, or says that it cannot (memory that a GPU's
+/// driver has mapped may be like that), and they are sent.
 class SocketMessenger final : public Messenger {
  public:
   /// A connected socket and a name of its machine for each rank; this rank's socket is empty.
@@ -51,7 +52,8 @@ class SocketMessenger final : public Messenger {
     kGoodbye,
     kReadsYou,  // the sender can read the receiver's memory
     kOffer,     // a message whose body lies at `address`, until it is taken
-    kTaken      // the first offer that was not taken before
+    kTaken,     // the first offer that was not taken before
+    kRefused    // that one, whose memory cannot be read
   };
   struct Header {
     Frame frame = Frame::kMessage;
@@ -76,7 +78,7 @@ class SocketMessenger final : public Messenger {
     // Guarded by mutex.
     std::mutex mutex;
     std::deque<Outgoing> queue;
-    std::deque<Done> offered;  // of bodies that the peer has not taken yet
+    std::deque<Outgoing> offered;  // bodies that the peer has not taken yet
     bool reads_us = false;
     std::string why_cut;
     bool lost = false;
@@ -97,6 +99,7 @@ class SocketMessenger final : public Messenger {
 
   void run();
   void read(Peer& peer);
+  void end_offer(Peer& peer, bool taken);
   // How many bytes came, of a header or a body; -1 with the system's error, 0 at the end.
   ssize_t read_some(Peer& peer);
   bool copy_some(Peer& peer);

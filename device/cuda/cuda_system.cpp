@@ -90,9 +90,10 @@ CudaSystem::CudaSystem(const TesseraCudaApi& api, const CudaSystemOptions& optio
     device->number = number;
     check(api, TESSERA_CUDA_RUNTIME, api.set_device(number), "set_device");
     check(api, TESSERA_CUDA_RUNTIME, api.device_info(number, &device->info), "device_info");
-    const std::size_t budget = options.device_budget_bytes > 0
-                                   ? options.device_budget_bytes
-                                   : default_budget(device->info.free_bytes);
+    const std::size_t budget =
+        options.device_budget_bytes > 0
+            ? options.device_budget_bytes
+            : default_budget(device->info.free_bytes / static_cast<std::size_t>(options.sharers));
     const DeviceId id{DeviceKind::kCuda, number};
     device->pool = std::make_unique<CudaPool>(api, number, to_string(id), budget);
     devices_.push_back({id, device->pool.get()});

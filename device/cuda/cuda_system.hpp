@@ -103,6 +103,7 @@ struct CudaSystemOptions {
   std::vector<int> devices;             ///< CUDA's numbers
   std::size_t device_budget_bytes = 0;  ///< of each; 0: the free memory less a margin
   std::size_t staging_budget_bytes = 0;  ///< pinned memory for copies
+  int sharers = 1;                       ///< systems that a device's free memory is for
 };
 
 class CudaSystem {

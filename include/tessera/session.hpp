@@ -22,6 +22,8 @@ struct SessionOptions {
   std::optional<std::size_t> device_memory_bytes = std::nullopt;  ///< budget of each device; a GPU's default: its free memory, less a margin
   std::optional<std::size_t> host_memory_bytes = std::nullopt;    ///< budget of the host memory that devices spill to
   std::optional<std::size_t> disk_memory_bytes = std::nullopt;    ///< budget of the disk tier; 0: no disk
+  /// Host memory of blocks on their way between ranks, where these lie on GPUs or on disk; half for each direction.
+  std::optional<std::size_t> message_memory_bytes = std::nullopt;
   std::string spill_dir = {};                        ///< an existing folder that takes files
   int workers = 0;                                   ///< threads of all host devices together; 0: the cores
   std::optional<bool> fuse = std::nullopt;

@@ -104,7 +104,7 @@ void WorkItem::run(device::Queue* queue) { owner->perform(*this, thread, queue);
 
 void WorkItem::done(const device::Event& event) noexcept {
   if (event.failure()) owner->settle(*this, event.failure());
-  owner->finish(*this);
+  owner->streamed(*this);
 }
 
 // Begin and end
@@ -121,6 +121,8 @@ HostRun::HostRun(const TaskOrder& order, const HostRunOptions& options)
                   with_share(dispatcher_options(*options.devices, order.plan(), options), share_),
                   *this),
       stream_load_(devices_.disk_streams().size()),
+      outgoing_{devices_.outgoing(), 0, {}},
+      incoming_{devices_.incoming(), 0, {}},
       queue_(order.plan().nodes.size(), devices_.workers(), options.shuffle_seed) {
   for (const PlanNode& node : plan_->nodes) {
     NodeKernel prepared;
@@ -265,7 +267,9 @@ void HostRun::perform(WorkItem& item, int thread, device::Queue* queue) {
   if (item.kind == WorkItem::Kind::kCopy) {
     run_move(item, queue);
   } else if (item.kind == WorkItem::Kind::kSend) {
-    send_from_disk(item);
+    run_send(item, queue);
+  } else if (item.kind == WorkItem::Kind::kFetch) {
+    run_fetch(item, queue);
   } else {
     run_task(item, queue);
   }
@@ -357,7 +361,6 @@ device::MemoryPool& HostRun::pool(Place place) {
 }
 
 void HostRun::settle(WorkItem& item, const std::exception_ptr& failure) noexcept {
-  if (item.kind == WorkItem::Kind::kSend) item.copy = {};
   // A block that could not be moved stays what it was, under its new number: it may belong to an
   // earlier run. Copies between devices leave the first one alone.
   const MoveLaunch& move = item.move;
@@ -416,6 +419,17 @@ void HostRun::trace_item(const WorkItem& item, int thread, Clock::time_point beg
     span.detail = block_name(*plan_, node, move.key.block);
     span.device = move.to.tier == Tier::kDevice ? move.to.device : move.from.device;
     span.size_bytes = move.bytes;
+  } else if (item.kind == WorkItem::Kind::kSend || item.kind == WorkItem::Kind::kFetch) {
+    const NodeIndex node = plan_->slots[at(item.key.slot)].node;
+    const std::string here = place_name(item.place);
+    const std::string there = peer_name(item.peer);
+    const bool in = item.kind == WorkItem::Kind::kFetch;
+    span.category = core::Trace::Category::kCopy;
+    span.name = core::text(plan_->nodes[at(node)].label, ": ", in ? there : here, " to ",
+                           in ? here : there);
+    span.detail = block_name(*plan_, node, item.key.block);
+    if (item.place.tier == Tier::kDevice) span.device = item.place.device;
+    span.size_bytes = item.bytes;
   } else {
     span.name = plan_->nodes[at(item.node)].label;
     span.detail = block_name(*plan_, item.node, item.block);

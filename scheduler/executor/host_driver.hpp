@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <stop_token>
+#include <string>
 #include <vector>
 
 #include "comm/transport.hpp"
@@ -44,6 +45,8 @@ struct HostRunOptions {
   std::uint32_t window = 4096;                  ///< tasks looked ahead of the first unfinished one
   std::uint32_t slots = 0;         ///< tasks admitted at once on a device, 0: chosen by their size
   Exchange::Step* step = nullptr;  ///< of all ranks that this run is; null: this one is alone
+  /// What bits depend on beside the plan, which must be the same on all ranks of a step.
+  std::string profile;
   std::stop_token stop;
   const core::Clock* clock = &core::machine_clock();
   comm::Transport* transport = &comm::local_transport();  ///< of blocks between memories

@@ -178,11 +178,16 @@ void HostRun::report(std::unique_lock<std::mutex>& lock) {
 
 void HostRun::report_batch() noexcept {
   outstanding_ -= batch_.size();
-  for (const WorkItem* item : batch_) {
+  for (WorkItem* item : batch_) {
     const bool sent = item->kind == WorkItem::Kind::kSend;
     const bool copied = item->kind == WorkItem::Kind::kCopy;
     sending_ -= sent ? 1 : 0;
-    if ((sent && item->place.tier == Tier::kDisk) || (copied && touches_disk(item->move)))
+    if (item->staged) {
+      item->copy = {};
+      message_memory(*item).used_bytes -= item->bytes;
+    }
+    if ((sent && item->staged && item->place.tier == Tier::kDisk) ||
+        (copied && touches_disk(item->move)))
       --stream_load_[static_cast<std::size_t>(item->thread - devices_.workers())];
   }
   try {
@@ -210,6 +215,8 @@ void HostRun::report_batch() noexcept {
     broken_error_ = std::current_exception();
     failed_.store(true, std::memory_order_relaxed);
   }
+  begin_staged(outgoing_);
+  begin_staged(incoming_);
   free_items_.insert(free_items_.end(), batch_.begin(), batch_.end());
   batch_.clear();
   events_.clear();
@@ -280,6 +287,7 @@ void HostRun::start_task(const TaskLaunch& launch) {
   const PlanNode& node = plan_->nodes[static_cast<std::size_t>(launch.node)];
   WorkItem& item = new_item();
   item.kind = WorkItem::Kind::kTask;
+  item.staged = false;
   item.wide = node.wide;
   item.stream = nullptr;
   if (!kernels_[static_cast<std::size_t>(launch.node)].on_workers)
@@ -313,6 +321,7 @@ void HostRun::start_task(const TaskLaunch& launch) {
 void HostRun::start_move(const MoveLaunch& move) {
   WorkItem& item = new_item();
   item.kind = WorkItem::Kind::kCopy;
+  item.staged = false;
   item.wide = false;
   item.id = move.id;
   item.move = move;

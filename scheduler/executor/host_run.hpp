@@ -47,7 +47,9 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   void perform(WorkItem& item, int thread, device::Queue* queue = nullptr);
   /// Books how an item ended.
   void settle(WorkItem& item, const std::exception_ptr& failure) noexcept;
-  /// An item of a stream has ended.
+  /// A stream is done with an item.
+  void streamed(WorkItem& item) noexcept;
+  /// An item that no worker carries out has ended.
   void finish(WorkItem& item) noexcept;
 
   void start_task(const TaskLaunch& launch) override;
@@ -138,8 +140,25 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   void fail_run(const std::exception_ptr& error, const std::vector<WorkItem*>& given_up) noexcept;
   bool tell_end(std::unique_lock<std::mutex>& lock);
   bool peers_are_done() const noexcept;
-  void send_from_disk(WorkItem& item);
+  /// Host memory of blocks on their way in one direction, and those that wait for some, in order.
+  /// Of the reporting thread.
+  struct MessageMemory {
+    device::MemoryPool& pool;
+    std::size_t used_bytes = 0;
+    std::deque<WorkItem*> waiting;
+  };
+  void stage(WorkItem& item);
+  void begin_staged(MessageMemory& memory) noexcept;
+  void begin_staged(WorkItem& item);
+  void begin_fetch(WorkItem& item);
+  void run_fetch(WorkItem& item, device::Queue* queue);
+  void run_send(WorkItem& item, device::Queue* queue);
+  void send(WorkItem& item, const std::byte* data) noexcept;
+  MessageMemory& message_memory(const WorkItem& item) noexcept {
+    return item.kind == WorkItem::Kind::kFetch ? incoming_ : outgoing_;
+  }
   std::string peer_name(comm::Rank peer) const;
+  std::string described() const;
 
   // Begin and end
   void name_trace_rows();
@@ -171,6 +190,8 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   std::vector<PeerEvent> events_;  // being reported
   std::uint64_t fingerprint_ = 0;  // of the plan
   std::size_t sending_ = 0;        // blocks on their way to other ranks
+  MessageMemory outgoing_;
+  MessageMemory incoming_;
   bool end_told_ = false;
   bool broken_ = false;  // the dispatcher has thrown and is not to be called again
   std::exception_ptr broken_error_;

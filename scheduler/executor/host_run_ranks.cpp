@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <future>
 #include <utility>
 
 #include "core/text.hpp"
@@ -19,12 +18,16 @@ HostRun::Listening::Listening(HostRun& run) : step_(run.step_) {
   run.peer_ended_.assign(static_cast<std::size_t>(run.share_.ranks()), false);
   run.peer_ended_[static_cast<std::size_t>(run.share_.self().number)] = true;
   run.peer_failed_.assign(static_cast<std::size_t>(run.share_.ranks()), false);
-  run.fingerprint_ = fingerprint(*run.plan_);
-  step_->listen(run, run.fingerprint_, summary(*run.plan_));
+  run.fingerprint_ = fingerprint(*run.plan_, run.options_.profile);
+  step_->listen(run, run.fingerprint_, run.described());
 }
 
 HostRun::Listening::~Listening() {
   if (step_ != nullptr) step_->hush();
+}
+
+std::string HostRun::described() const {
+  return core::text(summary(*plan_), options_.profile.empty() ? "" : ", on ", options_.profile);
 }
 
 std::string HostRun::peer_name(comm::Rank peer) const {
@@ -40,6 +43,7 @@ WorkItem& HostRun::new_link(WorkItem::Kind kind, TaskId id, BlockKey key, comm::
                             Place place, std::size_t bytes) {
   WorkItem& item = new_item();
   item.kind = kind;
+  item.staged = false;
   item.wide = false;
   item.stream = nullptr;
   item.id = id;
@@ -57,59 +61,131 @@ void HostRun::not_begun(WorkItem& item) noexcept {
   not_queued_.push_back(&item);
 }
 
+// Other devices' blocks come through the host's memory.
 void HostRun::start_fetch(const FetchLaunch& fetch) {
   WorkItem& item = new_link(WorkItem::Kind::kFetch, fetch.id, fetch.key, fetch.from,
                             {Tier::kDevice, fetch.device}, fetch.bytes);
   item.to = &stored(fetch.buffer);
+  if (devices_.cuda() != nullptr) return stage(item);
   ++outstanding_;
+  begin_fetch(item);
+}
+
+void HostRun::begin_fetch(WorkItem& item) {
   bool waited_for = false;
   try {
-    item.to->memory = devices_.pool(fetch.device).allocate(fetch.bytes);
+    if (item.staged) {
+      item.copy = incoming_.pool.allocate(item.bytes);
+      give_stream(item, item.place.device, StreamUse::kCopyIn);
+    } else {
+      item.to->memory = devices_.pool(item.place.device).allocate(item.bytes);
+    }
     {
       const std::lock_guard lock(fetch_mutex_);
-      if (peer_failed_[static_cast<std::size_t>(fetch.from.number)])
-        throw CommError(core::text("[comm] ", peer_name(fetch.from), " sends nothing more"));
-      fetches_.emplace(fetch.id, &item);
+      if (peer_failed_[static_cast<std::size_t>(item.peer.number)])
+        throw CommError(core::text("[comm] ", peer_name(item.peer), " sends nothing more"));
+      fetches_.emplace(item.id, &item);
       waited_for = true;
     }
-    step_->pull(fetch.from, fetch.key, fetch.id);
+    step_->pull(item.peer, item.key, item.id);
   } catch (...) {
     const std::lock_guard lock(fetch_mutex_);
     // One that the peer's end has given up meanwhile is reported already.
-    if (!waited_for || fetches_.erase(fetch.id) > 0) not_begun(item);
+    if (!waited_for || fetches_.erase(item.id) > 0) not_begun(item);
   }
 }
 
-void HostRun::start_send(const SendLaunch& send) {
+// What has come, on a stream.
+void HostRun::run_fetch(WorkItem& item, device::Queue* queue) {
+  item.to->memory = devices_.pool(item.place.device).allocate(item.bytes);
+  queue->copy(item.to->memory.data(), item.copy.data(), item.bytes);
+}
+
+void HostRun::start_send(const SendLaunch& launch) {
   WorkItem& item =
-      new_link(WorkItem::Kind::kSend, send.id, send.key, send.to, send.place, send.bytes);
-  item.from = &stored(send.buffer);
-  item.request = send.request;
+      new_link(WorkItem::Kind::kSend, launch.id, launch.key, launch.to, launch.place, launch.bytes);
+  item.from = &stored(launch.buffer);
+  item.request = launch.request;
   ++sending_;
-  if (send.place.tier == Tier::kDisk) return started(item, to_disk_);
+  const bool elsewhere = launch.place.tier == Tier::kDisk ||
+                         (launch.place.tier == Tier::kDevice && devices_.cuda() != nullptr);
+  if (elsewhere) return stage(item);
   ++outstanding_;
+  send(item, item.from->memory.data());
+}
+
+// On a stream of the disk or of a device, which then sends it.
+void HostRun::run_send(WorkItem& item, device::Queue* queue) {
+  item.copy = outgoing_.pool.allocate(item.bytes);
+  if (item.place.tier == Tier::kDisk) {
+    item.from->disk.read(item.copy.data());
+  } else {
+    queue->copy(item.copy.data(), item.from->memory.data(), item.bytes);
+  }
+}
+
+void HostRun::send(WorkItem& item, const std::byte* data) noexcept {
   try {
-    step_->send_block(send.to, send.request, item.from->memory.data(), send.bytes,
+    step_->send_block(item.peer, item.request, data, item.bytes,
                       [this, &item](const std::exception_ptr& failure) {
                         if (failure) settle(item, failure);
                         finish(item);
                       });
   } catch (...) {
+    settle(item, std::current_exception());
+    finish(item);
+  }
+}
+
+void HostRun::streamed(WorkItem& item) noexcept {
+  if (item.kind == WorkItem::Kind::kSend && item.copy && !item.failure)
+    return send(item, item.copy.data());
+  finish(item);
+}
+
+// Blocks that go through host memory wait until there is some. Those before them need nothing but
+// what they have: a peer asks for what it has memory for.
+void HostRun::stage(WorkItem& item) {
+  MessageMemory& memory = message_memory(item);
+  const std::size_t limit = memory.pool.limit_bytes();
+  ++outstanding_;
+  if (item.bytes <= limit) return memory.waiting.push_back(&item);
+  try {
+    throw OutOfMemory(
+        core::text("[memory] a block on its way between ranks must fit half of the message memory; "
+                   "got ",
+                   format_bytes(item.bytes), " with ", format_bytes(limit),
+                   "; try smaller chunks or another TESSERA_MESSAGE_MEMORY"),
+        item.bytes, limit, limit);
+  } catch (...) {
     not_begun(item);
   }
 }
 
-// On a thread of the disk, which has one block of this kind at a time.
-void HostRun::send_from_disk(WorkItem& item) {
-  item.copy = devices_.outgoing().allocate(item.bytes);
-  item.from->disk.read(item.copy.data());
-  std::promise<void> sent;
-  step_->send_block(item.peer, item.request, item.copy.data(), item.bytes,
-                    [&sent](const std::exception_ptr& failure) {
-                      failure ? sent.set_exception(failure) : sent.set_value();
-                    });
-  sent.get_future().get();
-  item.copy = {};
+void HostRun::begin_staged(MessageMemory& memory) noexcept {
+  while (!memory.waiting.empty()) {
+    WorkItem& item = *memory.waiting.front();
+    if (stopped()) {
+      skipped_.store(true, std::memory_order_relaxed);
+      not_queued_.push_back(&item);
+    } else {
+      if (memory.used_bytes + item.bytes > memory.pool.limit_bytes()) return;
+      item.staged = true;
+      memory.used_bytes += item.bytes;
+      begin_staged(item);
+    }
+    memory.waiting.pop_front();
+  }
+}
+
+void HostRun::begin_staged(WorkItem& item) {
+  if (item.kind == WorkItem::Kind::kFetch) return begin_fetch(item);
+  if (item.place.tier == Tier::kDisk) {
+    to_disk_.push_back(&item);
+  } else {
+    give_stream(item, item.place.device, StreamUse::kCopyOut);
+    to_devices_.push_back(&item);
+  }
 }
 
 // What other ranks tell
@@ -136,7 +212,7 @@ std::byte* HostRun::block_target(comm::Rank peer, std::uint32_t request,
   const auto it = fetches_.find(request);
   if (it == fetches_.end() || it->second->peer != peer || it->second->bytes != bytes)
     return nullptr;
-  return it->second->to->memory.data();
+  return it->second->staged ? it->second->copy.data() : it->second->to->memory.data();
 }
 
 void HostRun::block_arrived(comm::Rank peer, std::uint32_t request, std::size_t bytes) noexcept {
@@ -152,6 +228,12 @@ void HostRun::block_arrived(comm::Rank peer, std::uint32_t request, std::size_t 
     settle(*item, std::make_exception_ptr(CommError(
                       core::text("[comm] a block comes in the size that it has on all ranks; got ",
                                  bytes, " bytes for ", item->bytes, " from ", peer_name(peer)))));
+  } else if (item->staged) {
+    try {
+      return item->stream->submit(*item);
+    } catch (...) {
+      settle(*item, std::current_exception());
+    }
   }
   finish(*item);
 }
@@ -163,8 +245,8 @@ void HostRun::peer_begins(comm::Rank peer, std::uint64_t fingerprint,
   // there, says when nothing is.
   fail_run(
       std::make_exception_ptr(CommError(core::text(
-          "[compute] all ranks compute the same, in the same order; got ", summary(*plan_),
-          " on rank ", share_.self().number, " and ", what, " on ", peer_name(peer), " as step ",
+          "[compute] all ranks compute the same, in the same order; got ", described(), " on rank ",
+          share_.self().number, " and ", what, " on ", peer_name(peer), " as step ",
           step_->number(), "; try the same calls on all ranks, from one thread"))),
       {});
 }

@@ -52,7 +52,8 @@ struct WorkItem final : device::Work {
   std::size_t bytes = 0;
   Place place;
   std::uint32_t request = 0;
-  device::Buffer copy;  ///< of what lies on disk, while it is sent
+  bool staged = false;  ///< it goes through `copy`, host memory of its own
+  device::Buffer copy;
 };
 
 /// Started work that no thread has taken yet. Guarded by the run's mutex. Taking a task costs two

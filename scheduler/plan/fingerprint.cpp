@@ -6,8 +6,8 @@
 
 namespace tessera::scheduler {
 
-std::uint64_t fingerprint(const Plan& plan) {
-  std::string text;
+std::uint64_t fingerprint(const Plan& plan, const std::string& profile) {
+  std::string text = profile;
   for (const PlanNode& node : plan.nodes) {
     const bool bystander = node.resident && plan.readers(node.outputs[0]).empty() &&
                            !plan.slots[static_cast<std::size_t>(node.outputs[0])].retained;

@@ -27,8 +27,8 @@ Environment parse(std::map<std::string, std::string> values) {
 TEST(Environment, HasDefaults) {
   const Environment env = parse({});
   EXPECT_EQ(env.devices, "host");
-  EXPECT_FALSE(env.device_memory || env.host_memory || env.disk_memory || env.workers ||
-               env.lapack_threads || env.seed);
+  EXPECT_FALSE(env.device_memory || env.host_memory || env.disk_memory || env.message_memory ||
+               env.workers || env.lapack_threads || env.seed || env.mixed_profile);
   EXPECT_EQ(env.spill_dir + env.trace, "");
   EXPECT_EQ(env.log, LogLevel::kWarning);
   EXPECT_TRUE(env.fuse);
@@ -59,6 +59,10 @@ const std::vector<Case>& cases() {
        "2GB",
        [](const Environment& e) { return e.host_memory == std::size_t{2'000'000'000}; },
        {{"2 giga", "a size is a number and a unit; got \"2 giga\"" + kSizes}}},
+      {"TESSERA_MESSAGE_MEMORY",
+       "1GiB",
+       [](const Environment& e) { return e.message_memory == std::size_t{1} << 30; },
+       {{"1 giga", "a size is a number and a unit; got \"1 giga\"" + kSizes}}},
       {"TESSERA_SPILL_LIMIT",
        "0",
        [](const Environment& e) { return e.disk_memory == std::size_t{0}; },
@@ -100,6 +104,10 @@ const std::vector<Case>& cases() {
          return e.module_path == std::vector<std::string>{"/a", "b c", "/d"};
        },
        {{":/a", "the value is folders with a \":\" between them; got \":/a\""}}},
+      {"TESSERA_MIXED_PROFILE",
+       "allow",
+       [](const Environment& e) { return e.mixed_profile; },
+       {{"yes", "the value is allow or refuse; got \"yes\""}}},
       {"TESSERA_CACHE_DIR", "/c", [](const Environment& e) { return e.cache_dir == "/c"; }, {}},
   };
   return all;

@@ -8,7 +8,7 @@
 
 #include "engine_workloads.hpp"
 #include "failing_allocator.hpp"
-#include "memory_worlds.hpp"
+#include "on_ranks.hpp"
 #include "same_bits.hpp"
 #include "scheduler/seams.hpp"
 #include "tessera/tessera.hpp"
@@ -20,7 +20,9 @@ namespace tessera {
 namespace {
 
 constexpr std::size_t kKiB = 1024;
+using testing::Arrange;
 using testing::expect_same;
+using testing::on_ranks;
 using testing::Workload;
 using testing::workloads;
 
@@ -32,43 +34,6 @@ SessionOptions plain() {
   options.host_memory_bytes = 64 * kKiB * kKiB;
   options.disk_memory_bytes = 0;
   return options;
-}
-
-/// What a rank came to: f's value, or what it threw.
-template <typename T>
-struct Outcome {
-  T value{};
-  std::string error;
-};
-
-/// Calls f(rank) on every rank, in a thread with a session over the rank's world. `arrange` has a
-/// say in what the session reaches the machine through.
-using Arrange = std::function<void(int rank, scheduler::Seams& seams)>;
-template <typename F>
-auto on_ranks(int ranks, const SessionOptions& options, F f, const Arrange& arrange = {}) {
-  using T = decltype(f(0, std::declval<Session&>()));
-  static std::atomic<std::uint64_t> seed{0};
-  auto worlds = comm::MemoryWorlds::make(ranks, ++seed);
-  std::vector<Outcome<T>> out(static_cast<std::size_t>(ranks));
-  std::vector<std::thread> threads;
-  for (int r = 0; r < ranks; ++r) {
-    threads.emplace_back([&, r] {
-      Outcome<T>& mine = out[static_cast<std::size_t>(r)];
-      try {
-        scheduler::Seams seams;
-        seams.world = worlds[static_cast<std::size_t>(r)].get();
-        if (arrange) arrange(r, seams);
-        Session session = seams.open(options);
-        const SessionScope scope(session);
-        mine.value = f(r, session);
-      } catch (const std::exception& e) {
-        mine.error = e.what();
-      }
-      worlds[static_cast<std::size_t>(r)].reset();
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  return out;
 }
 
 struct Computed {

@@ -1,0 +1,194 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tessera/error.hpp"
+#include "tests/cuda/engine_on_cuda.hpp"
+#include "tests/cuda/simulated_cuda.hpp"
+#include "tests/scheduler/on_ranks.hpp"
+#include "tests/scheduler/same_bits.hpp"
+
+// Ranks whose devices are those of one simulated machine with CUDA.
+
+namespace tessera::testing {
+namespace {
+
+constexpr std::size_t kKiB = 1024;
+
+struct Shape {
+  int ranks;
+  int devices;
+  bool tight;
+};
+
+class EngineCudaRanks : public ::testing::TestWithParam<std::size_t> {};
+
+TEST_P(EngineCudaRanks, SameBitsOnAnyNumberOfRanksAndDevices) {
+  const Workload& workload = workloads()[GetParam()];
+  std::vector<HostArray> wanted;
+  {
+    SimulatedCuda machine;
+    scheduler::Seams seams;
+    seams.cuda = &machine.api();
+    wanted = run_on(seams, ample("cuda:0"), workload);
+  }
+  for (const Shape& shape : {Shape{2, 4, false}, Shape{3, 2, false}, Shape{2, 2, true}}) {
+    SimulatedCuda machine({.devices = shape.devices});
+    SessionOptions options = ample("cuda:*");
+    if (shape.tight) {
+      options.device_memory_bytes = 2 * workload.tight_bytes;
+      options.host_memory_bytes = 160 * kKiB;
+      options.disk_memory_bytes = 64 * kKiB * kKiB;
+      options.message_memory_bytes = 2 * workload.tight_bytes;
+    }
+    const std::string what = workload.name + " on " + std::to_string(shape.ranks) + " ranks with " +
+                             std::to_string(shape.devices) + " devices" +
+                             (shape.tight ? " and little memory" : "");
+    const auto outcomes = on_ranks(
+        shape.ranks, options,
+        [&](int, Session& session) {
+          std::pair<std::vector<HostArray>, std::size_t> out;
+          out.first = session.compute(workload.make());
+          out.second = session.last_run().fetched_bytes;
+          EXPECT_EQ(scheduler::Seams::devices(session).bytes_in_use(), 0U) << what;
+          return out;
+        },
+        [&](int, scheduler::Seams& seams) { seams.cuda = &machine.api(); });
+    std::size_t fetched = 0;
+    for (const auto& outcome : outcomes) {
+      ASSERT_EQ(outcome.error, "") << what;
+      expect_same(wanted, outcome.value.first, what);
+      fetched += outcome.value.second;
+    }
+    EXPECT_GT(fetched, 0U) << what << ": nothing went from rank to rank";
+    EXPECT_EQ(machine.misuse(), "") << what;
+    EXPECT_EQ(machine.bytes_in_use(), 0U) << what;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Workloads, EngineCudaRanks,
+                         ::testing::Range<std::size_t>(0, workloads().size()),
+                         [](const auto& info) { return test_name(workloads()[info.param]); });
+
+std::vector<std::string> descriptions(int ranks, int devices, const std::string& which,
+                                      std::optional<std::size_t> memory = std::nullopt) {
+  SimulatedCuda machine({.devices = devices});
+  SessionOptions options = ample(which);
+  options.device_memory_bytes = memory;
+  const auto outcomes = on_ranks(
+      ranks, options, [](int, Session& session) { return session.describe(); },
+      [&](int, scheduler::Seams& seams) { seams.cuda = &machine.api(); });
+  std::vector<std::string> out;
+  for (const auto& outcome : outcomes) {
+    EXPECT_EQ(outcome.error, "");
+    out.push_back(outcome.value);
+  }
+  return out;
+}
+
+std::string devices_in(const std::string& description) {
+  std::string out;
+  for (std::size_t at = description.find("cuda:"); at != std::string::npos;
+       at = description.find("cuda:", at + 1))
+    out += description.substr(at, 6);
+  return out;
+}
+
+TEST(EngineCudaRanksDevices, RanksOfOneMachineShareItsDevicesOut) {
+  const auto two = descriptions(2, 4, "cuda:*");
+  EXPECT_EQ(devices_in(two[0]), "cuda:0cuda:1") << two[0];
+  EXPECT_EQ(devices_in(two[1]), "cuda:2cuda:3") << two[1];
+  const auto three = descriptions(3, 4, "cuda:1-3");
+  EXPECT_EQ(devices_in(three[0]), "cuda:1") << three[0];
+  EXPECT_EQ(devices_in(three[2]), "cuda:3") << three[2];
+}
+
+// Of 512 MiB that are free, half is left for other things; three ranks share what is not.
+TEST(EngineCudaRanksDevices, RanksThatShareADeviceShareItsMemory) {
+  const auto alone = descriptions(1, 1, "cuda:0");
+  EXPECT_NE(alone[0].find("cuda:0: 256 MiB"), std::string::npos) << alone[0];
+  const auto four = descriptions(4, 2, "cuda:*");
+  EXPECT_NE(four[0].find("cuda:0: 128 MiB"), std::string::npos) << four[0];
+  EXPECT_NE(four[3].find("cuda:1: 128 MiB"), std::string::npos) << four[3];
+}
+
+TEST(EngineCudaRanksDevices, RanksOnDevicesOfDifferentKindsAreRefused) {
+  SimulatedCuda machine;
+  const auto outcomes = on_ranks(2, ample("host"), [&](int rank, Session& host) -> std::string {
+    scheduler::Seams seams = scheduler::Seams::current();
+    seams.cuda = &machine.api();
+    Session cuda = seams.open(ample("cuda:0"));
+    try {
+      (rank == 0 ? host : cuda)
+          .compute({sum(random::normal({60, 60}, {.chunks = {10, 10}, .seed = 1}))});
+    } catch (const CommError& e) {
+      return e.what();
+    }
+    return "nothing was thrown";
+  });
+  for (const auto& outcome : outcomes) {
+    EXPECT_EQ(outcome.error, "");
+    EXPECT_NE(outcome.value.find("on host devices"), std::string::npos) << outcome.value;
+    EXPECT_NE(outcome.value.find("on sm_90 with"), std::string::npos) << outcome.value;
+  }
+}
+
+TEST(EngineCudaRanksFaults,
+     ABlockThatDoesNotFitTheMessageMemoryIsNamedAndTheNextComputationIsRight) {
+  SimulatedCuda machine;
+  SessionOptions options = ample("cuda:*");
+  options.message_memory_bytes = 64 * kKiB;
+  const auto wanted = compute({sum(random::normal({60, 60}, {.chunks = {10, 10}, .seed = 1}))});
+  const auto outcomes = on_ranks(
+      2, options,
+      [&](int, Session& session) {
+        std::string error;
+        try {
+          session.compute({random::normal({400, 200}, {.chunks = {100, 100}, .seed = 1}) + 1.0});
+        } catch (const Error& e) {
+          error = e.what();
+        }
+        EXPECT_EQ(scheduler::Seams::devices(session).bytes_in_use(), 0U);
+        const auto small =
+            session.compute({sum(random::normal({60, 60}, {.chunks = {10, 10}, .seed = 1}))});
+        expect_close(wanted, small, "after the error");
+        return error;
+      },
+      [&](int, scheduler::Seams& seams) { seams.cuda = &machine.api(); });
+  for (const auto& outcome : outcomes) {
+    EXPECT_EQ(outcome.error, "");
+    EXPECT_NE(outcome.value.find("must fit half of the message memory; got 78.1 KiB with 32.0 KiB"),
+              std::string::npos)
+        << outcome.value;
+  }
+}
+
+// Whatever fails on one rank, all say so, lose no memory, and go on.
+TEST(EngineCudaRanksFaults, ACopyThatFailsOnOneRankFailsOnAll) {
+  std::size_t failed = 0;
+  for (const std::int64_t n : {1, 2, 3, 5, 8, 13, 21}) {
+    SimulatedCuda machine;
+    const auto outcomes = on_ranks(
+        2, ample("cuda:*"),
+        [&](int rank, Session& session) {
+          if (rank == 0) machine.fail_call(n, 2, "copy");
+          std::string error;
+          try {
+            session.compute({random::normal({200, 200}, {.chunks = {20, 50}, .seed = 1}) + 1.0});
+          } catch (const Error& e) {
+            error = e.what();
+          }
+          EXPECT_EQ(scheduler::Seams::devices(session).bytes_in_use(), 0U) << "copy " << n;
+          return error;
+        },
+        [&](int, scheduler::Seams& seams) { seams.cuda = &machine.api(); });
+    EXPECT_EQ(outcomes[0].error, "");
+    EXPECT_EQ(outcomes[1].error, "");
+    EXPECT_EQ(outcomes[0].value.empty(), outcomes[1].value.empty()) << "copy " << n;
+    failed += outcomes[0].value.empty() ? 0 : 1;
+  }
+  EXPECT_GT(failed, 0U);
+}
+
+}  // namespace
+}  // namespace tessera::testing
