@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "array/assemble.hpp"
 #include "array/node.hpp"
 #include "array/refuse.hpp"
 #include "tessera/elementwise.hpp"
@@ -23,6 +24,39 @@ void check_not_empty(ReduceOp op, const Array& x, const std::vector<bool>& axes)
              to_string(x.shape()));
     }
   }
+}
+
+// Blocks of which few elements become one have partial results about as large as they are
+// themselves: neighbours are reduced together then, as many as a program reads at once and memory
+// has room for.
+Array in_larger_blocks(const Array& x, const std::vector<bool>& axes,
+                       const std::source_location& where) {
+  constexpr std::int64_t kFew = 8;
+  constexpr std::int64_t kMostTogether = 4;
+  constexpr std::int64_t kMostBytes = std::int64_t{64} << 20;
+  std::vector<AxisChunks> cuts = x.chunks().axes();
+  std::int64_t elements = 1;
+  std::int64_t bytes = static_cast<std::int64_t>(itemsize(x.dtype()));
+  for (std::size_t i = 0; i < axes.size(); ++i) {
+    if (axes[i]) elements *= std::max<std::int64_t>(cuts[i].max_size(), 1);
+    bytes *= std::max<std::int64_t>(cuts[i].max_size(), 1);
+  }
+  if (elements >= kFew || bytes > kMostBytes) return x;
+  std::int64_t room = std::min(kMostTogether, kMostBytes / bytes);
+  for (std::size_t i = axes.size(); i-- > 0;) {
+    const std::int64_t together = axes[i] ? std::min(room, cuts[i].count()) : 1;
+    if (together < 2) continue;
+    room /= together;
+    if (cuts[i].is_regular()) {
+      cuts[i] = AxisChunks::regular(cuts[i].extent(), together * cuts[i].max_size());
+      continue;
+    }
+    std::vector<std::int64_t> extents;
+    for (std::int64_t c = 0; c < cuts[i].count(); c += together)
+      extents.push_back(cuts[i].begin(std::min(c + together, cuts[i].count())) - cuts[i].begin(c));
+    cuts[i] = AxisChunks::of(std::move(extents));
+  }
+  return array::rechunk_to(x, ChunkGrid(std::move(cuts)), where);
 }
 
 // Drops the reduced axes, which have extent 1, unless they are to stay.
@@ -51,7 +85,8 @@ Array reduce(ReduceOp op, const Array& x, const Axes& axis, bool keepdims, doubl
   for (std::size_t i = 0; i < axes.size(); ++i) {
     if (axes[i]) cuts[i] = AxisChunks::regular(1, 1);
   }
-  const Array kept = array::make_array(name_of(op), array::Reduce{op, axes, ddof}, {x}, dtype,
+  const Array from = in_larger_blocks(x, axes, where);
+  const Array kept = array::make_array(name_of(op), array::Reduce{op, axes, ddof}, {from}, dtype,
                                        ChunkGrid(std::move(cuts)), where);
   return finished(name_of(op), kept, axes, keepdims, where);
 }

@@ -49,6 +49,11 @@ const std::vector<Golden>& goldens() {
          const Array z = y - mean(y, {.axis = 0, .keepdims = true});
          return sum(rechunk(z + transpose(z), {50, 50}), {.axis = 1});
        }},
+      {"mean_of_single_steps",
+       [] {
+         const Array x = random::normal({10, 200}, {.chunks = {1, 200}, .seed = 1});
+         return mean(sort(x), {.axis = 0});
+       }},
       {"diagonal", [] { return diagonal(base(), {.offset = 3}) * 2.0; }},
       {"groupby_and_sort",
        [] {

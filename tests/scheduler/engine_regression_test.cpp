@@ -21,6 +21,27 @@ TEST(EngineRegression, ReducesAGeneratedRangeThatNothingElseReads) {
   for (int i = 0; i < 4; ++i) EXPECT_EQ(rows.span<std::int64_t>()[static_cast<std::size_t>(i)], i);
 }
 
+// Blocks of few elements along what is reduced are reduced several at a time.
+TEST(EngineRegression, ReducesBlocksOfFewElements) {
+  for (const std::vector<std::int64_t>& chunks :
+       {std::vector<std::int64_t>{1, 4, 2}, {1, 1, 1}, {2, 4, 5}, {3, 1, 7}, {8, 2, 2}}) {
+    const Array x = random::integers(-50, 50, {11, 4, 7}, {.chunks = Chunks(chunks), .seed = 6});
+    const Array whole = rechunk(x, {11, 4, 7});
+    for (const Axes& axis : {Axes(), Axes(0), Axes(1), Axes(2), Axes{0, 2}, Axes{0, 1}}) {
+      for (const Array& same :
+           {sum(x, {.axis = axis}) == sum(whole, {.axis = axis}),
+            max(x, {.axis = axis}) == max(whole, {.axis = axis}),
+            count_nonzero(x, {.axis = axis}) == count_nonzero(whole, {.axis = axis}),
+            abs(var(x, {.axis = axis}) - var(whole, {.axis = axis})) < 1e-9,
+            mean(x, {.axis = axis}) == mean(whole, {.axis = axis})}) {
+        EXPECT_TRUE(all(same).item<bool>()) << x.chunks().to_string();
+      }
+    }
+    EXPECT_TRUE(all(argmin(x, {.axis = 0}) == argmin(whole, {.axis = 0})).item<bool>());
+    EXPECT_EQ(argmax(x).item<std::int64_t>(), argmax(whole).item<std::int64_t>());
+  }
+}
+
 TEST(EngineRegression, ProductWithManyOutputBlocksIsReadFromItsChain) {
   const Array x = random::normal({256, 256}, {.chunks = {16, 16}, .seed = 4}).persist();
   const Array small = matmul(x, x + 1.0);
