@@ -161,8 +161,6 @@ def fits_together(ready: dict, count: int) -> bool:
 def measure(suite: Suite, workload: dict) -> dict:
     """One row: every participant in a process of its own, in turns where memory allows."""
     row = {key: workload[key] for key in ("name", "family", "expression")}
-    if "unsupported" in workload:
-        return row | {"unsupported": workload["unsupported"], "participants": {}}
     name = workload["name"]
     tessera = suite.ours("tessera", name)
     if not guarded(tessera, tessera.start):

@@ -208,10 +208,8 @@ Json listing() {
   Json all = Json::array();
   for (const bench::Family& family : bench::families()) {
     for (const bench::Workload& workload : family.workloads) {
-      Json entry = {
-          {"name", workload.name}, {"family", family.name}, {"expression", workload.expression}};
-      if (workload.run == nullptr) entry["unsupported"] = workload.reason;
-      all.push_back(std::move(entry));
+      all.push_back(
+          {{"name", workload.name}, {"family", family.name}, {"expression", workload.expression}});
     }
   }
   return {{"machine", Json::parse("{" + bench::machine_facts() + "}")}, {"workloads", all}};
@@ -223,10 +221,6 @@ int serve(const Options& options) {
     std::fprintf(stderr, "bench_suite: no workload is called %s; --list names them\n",
                  options.serve.c_str());
     return 2;
-  }
-  if (workload->run == nullptr) {
-    respond({{"skipped", workload->reason}});
-    return 0;
   }
   Server server(options.sizes, options.floor);
   workload->run(server);

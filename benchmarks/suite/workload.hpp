@@ -118,9 +118,8 @@ struct Input {
 /// One workload and how it is known.
 struct Workload {
   const char* name;
-  const char* expression;   ///< what is computed, as users would write it
-  void (*run)(Measure&);    ///< null: not supported
-  const char* reason = "";  ///< why it is not supported
+  const char* expression;  ///< what is computed, as users would write it
+  void (*run)(Measure&);
 };
 
 /// A group of workloads; each stands in one file, <name>_workloads.cpp.

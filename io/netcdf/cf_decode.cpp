@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/text.hpp"
+#include "core/visit_real.hpp"
 #include "io/netcdf/netcdf_types.hpp"
 #include "tessera/error.hpp"
 
@@ -64,7 +65,7 @@ std::optional<T> as_stored(const NetcdfAttribute& attribute, std::size_t i, bool
 }
 
 void add_fill_values(CfDecode& plan, const NetcdfAttribute& attribute, bool reinterpret) {
-  visit_netcdf_dtype(plan.stored, [&]<typename T>(T) {
+  core::visit_real(plan.stored, [&]<typename T>(T) {
     for (std::size_t i = 0; i < attribute.size(); ++i) {
       const auto fill = as_stored<T>(attribute, i, reinterpret);
       if (!fill) continue;
@@ -159,7 +160,7 @@ CfDecode cf_decode_plan(const NetcdfVariable& variable) {
 }
 
 void cf_decode(const CfDecode& plan, const void* in, void* out, std::size_t count) {
-  visit_netcdf_dtype(plan.stored, [&]<typename T>(T) {
+  core::visit_real(plan.stored, [&]<typename T>(T) {
     const auto* values = static_cast<const T*>(in);
     if (plan.is_identity()) {
       std::copy(values, values + count, static_cast<T*>(out));
@@ -172,7 +173,7 @@ void cf_decode(const CfDecode& plan, const void* in, void* out, std::size_t coun
 }
 
 void cf_encode(const CfDecode& plan, const double* in, void* out, std::size_t count) {
-  visit_netcdf_dtype(plan.stored, [&]<typename T>(T) {
+  core::visit_real(plan.stored, [&]<typename T>(T) {
     auto* values = static_cast<T*>(out);
     for (std::size_t i = 0; i < count; ++i) {
       if (std::isnan(in[i]) && !(std::is_floating_point_v<T> && plan.fill_values.empty())) {

@@ -6,24 +6,24 @@
 #include <type_traits>
 
 #include "core/text.hpp"
+#include "core/visit_real.hpp"
+#include "io/netcdf/netcdf_types.hpp"
 #include "tessera/error.hpp"
 
 namespace tessera::io {
 namespace {
 
+// Calls f with a value of the dtype that values are packed into.
 template <typename F>
-decltype(auto) visit_packed(DType dtype, F&& f) {
-  switch (dtype) {
-    case DType::kInt8:
-      return f(std::int8_t{});
-    case DType::kInt16:
-      return f(std::int16_t{});
-    case DType::kInt32:
-      return f(std::int32_t{});
-    default:
+void visit_packed(DType dtype, F&& f) {
+  core::visit_real(dtype, [&]<typename To>(To value) {
+    if constexpr (std::is_integral_v<To> && std::is_signed_v<To> && sizeof(To) <= 4) {
+      f(value);
+    } else {
       throw InvalidArgument(
           core::text("[save_netcdf] values are packed into int8, int16 or int32; got ", dtype));
-  }
+    }
+  });
 }
 
 template <typename From, typename To>
@@ -49,8 +49,9 @@ void pack(const NetcdfPacking& packing, const From* in, To* out, std::size_t ele
 }  // namespace
 
 Scalar packed_fill(DType dtype) {
-  return visit_packed(
-      dtype, []<typename To>(To) { return Scalar(std::int64_t{std::numeric_limits<To>::min()}); });
+  std::int64_t least = 0;
+  visit_packed(dtype, [&]<typename To>(To) { least = std::numeric_limits<To>::min(); });
+  return Scalar(least);
 }
 
 void cf_encode(const NetcdfPacking& packing, DType dtype, const std::byte* in, std::byte* out,

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/text.hpp"
+#include "core/visit_real.hpp"
 #include "io/netcdf/classic_layout.hpp"
 #include "io/netcdf/global_heap.hpp"
 #include "io/netcdf/netcdf_library.hpp"
@@ -122,7 +123,7 @@ std::vector<NetcdfAttribute> NetcdfFile::State::load_attributes(int variable, in
       while (!value.empty() && value.back() == '\0') value.pop_back();
       attribute.value = std::move(value);
     } else {
-      visit_netcdf_dtype(*attribute.dtype, [&]<typename T>(T) {
+      core::visit_real(*attribute.dtype, [&]<typename T>(T) {
         if constexpr (std::is_floating_point_v<T>) {
           attribute.value = convert<T, double>(bytes);
         } else if constexpr (std::is_signed_v<T>) {

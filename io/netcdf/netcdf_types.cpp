@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/text.hpp"
+#include "core/visit_real.hpp"
 #include "io/netcdf/netcdf_file.hpp"
 #include "io/netcdf/netcdf_module.h"
 #include "tessera/error.hpp"
@@ -53,7 +54,7 @@ NetcdfAttribute NetcdfAttribute::text(std::string name, std::string value) {
 NetcdfAttribute NetcdfAttribute::number(std::string name, DType dtype, Scalar value) {
   NetcdfAttribute attribute{std::move(name), {}, dtype};
   netcdf_of_dtype(dtype);
-  visit_netcdf_dtype(dtype, [&]<typename T>(T) {
+  core::visit_real(dtype, [&]<typename T>(T) {
     if constexpr (std::is_floating_point_v<T>) {
       attribute.value = std::vector<double>{static_cast<double>(value.to<T>())};
     } else if constexpr (std::is_signed_v<T>) {
@@ -105,7 +106,7 @@ std::string NetcdfVariable::text(std::string_view attribute) const {
 
 std::vector<double> to_doubles(DType dtype, const void* values, std::size_t count) {
   std::vector<double> doubles(count);
-  visit_netcdf_dtype(dtype, [&]<typename T>(T) {
+  core::visit_real(dtype, [&]<typename T>(T) {
     const auto* typed = static_cast<const T*>(values);
     for (std::size_t i = 0; i < count; ++i) doubles[i] = static_cast<double>(typed[i]);
   });

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/text.hpp"
+#include "core/visit_real.hpp"
 #include "io/netcdf/netcdf_types.hpp"
 #include "tessera/error.hpp"
 
@@ -18,7 +19,7 @@ std::vector<std::uint64_t> to_unsigned(const Shape& shape) {
 
 std::vector<std::byte> stored_values(const NetcdfAttribute& attribute) {
   std::vector<std::byte> bytes(attribute.size() * itemsize(*attribute.dtype));
-  visit_netcdf_dtype(*attribute.dtype, [&]<typename T>(T) {
+  core::visit_real(*attribute.dtype, [&]<typename T>(T) {
     for (std::size_t i = 0; i < attribute.size(); ++i) {
       const T value = attribute.at(i).to<T>();
       std::memcpy(bytes.data() + i * sizeof(T), &value, sizeof(T));

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/text.hpp"
+#include "core/visit_real.hpp"
 #include "io/numpy_dtype.hpp"
 #include "io/region.hpp"
 #include "tessera/error.hpp"
@@ -108,35 +109,8 @@ std::vector<std::byte> fill_of(const Fields& fields, const json* value, DType dt
     case DType::kBool:
       put(out, static_cast<std::uint8_t>(*re != 0.0));
       break;
-    case DType::kInt8:
-      integer(std::int8_t{});
-      break;
-    case DType::kInt16:
-      integer(std::int16_t{});
-      break;
-    case DType::kInt32:
-      integer(std::int32_t{});
-      break;
-    case DType::kInt64:
-      integer(std::int64_t{});
-      break;
-    case DType::kUInt8:
-      integer(std::uint8_t{});
-      break;
-    case DType::kUInt16:
-      integer(std::uint16_t{});
-      break;
-    case DType::kUInt32:
-      integer(std::uint32_t{});
-      break;
-    case DType::kUInt64:
-      integer(std::uint64_t{});
-      break;
-    case DType::kFloat32:
-      put(out, static_cast<float>(*re));
-      break;
-    case DType::kFloat64:
-      put(out, *re);
+    case DType::kFloat16:
+      if (*re != 0.0) malformed(fields.path(), "fill_value", shown(*value) + " for float16");
       break;
     case DType::kComplex64:
       put(out, std::complex<float>(static_cast<float>(*re), static_cast<float>(*im)));
@@ -145,7 +119,13 @@ std::vector<std::byte> fill_of(const Fields& fields, const json* value, DType dt
       put(out, std::complex<double>(*re, *im));
       break;
     default:
-      if (*re != 0.0) malformed(fields.path(), "fill_value", shown(*value) + " for float16");
+      core::visit_real(dtype, [&]<typename T>(T zero) {
+        if constexpr (std::is_integral_v<T>) {
+          integer(zero);
+        } else {
+          put(out, static_cast<T>(*re));
+        }
+      });
   }
   return out;
 }

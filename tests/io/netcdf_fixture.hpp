@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/visit_real.hpp"
 #include "io/netcdf/netcdf_file.hpp"
 #include "io/netcdf/netcdf_library.hpp"
 #include "io/netcdf/netcdf_types.hpp"
@@ -34,7 +35,7 @@ class NetcdfFixture : public IoFixture {
 inline std::string sample_values(DType dtype, std::int64_t elements, std::uint64_t seed) {
   std::string bytes(static_cast<std::size_t>(elements) * itemsize(dtype), '\0');
   std::mt19937_64 random(seed);
-  visit_netcdf_dtype(dtype, [&]<typename T>(T) {
+  core::visit_real(dtype, [&]<typename T>(T) {
     for (std::int64_t i = 0; i < elements; ++i) {
       const auto value = static_cast<T>((random() % 50) + static_cast<std::uint64_t>(i) % 70);
       std::memcpy(bytes.data() + static_cast<std::size_t>(i) * sizeof(T), &value, sizeof(T));

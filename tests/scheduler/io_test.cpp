@@ -209,17 +209,36 @@ TEST_F(PileTest, AFileThatChangedIsAnErrorThatNamesIt) {
   EXPECT_NE(message_of([&] { sum(x).compute(); }).find("t10.nc"), std::string::npos);
 }
 
+/// A shape of up to three axes, some of them empty, and two ways to cut it.
+struct Grids {
+  Shape shape;
+  std::vector<std::int64_t> chunks, other;
+};
+
+Grids random_grids(std::mt19937& engine) {
+  Grids out;
+  out.shape.resize(engine() % 4);
+  for (std::int64_t& extent : out.shape) {
+    extent = engine() % 8 == 0 ? 0 : static_cast<std::int64_t>(engine() % 40) + 1;
+    out.chunks.push_back(static_cast<std::int64_t>(engine() % 17) + 1);
+    out.other.push_back(static_cast<std::int64_t>(engine() % 17) + 1);
+  }
+  return out;
+}
+
+/// Numbers that every dtype has.
+Array small_numbers(const Shape& shape, const std::vector<std::int64_t>& chunks, DType dtype,
+                    int seed) {
+  const Array numbers =
+      random::normal(shape, {.chunks = Chunks(chunks), .seed = seed}) * 50.0 + 60.0;
+  return astype(clip(numbers, Scalar(0.0), Scalar(120.0)), dtype);
+}
+
 TEST_F(IoTest, NpyKeepsEveryBitForRandomShapesAndChunks) {
   const unsigned seed = 20'240'611;
   std::mt19937 engine(seed);
   for (int round = 0; round < 30; ++round) {
-    Shape shape(engine() % 4);
-    std::vector<std::int64_t> chunks, other;
-    for (std::int64_t& extent : shape) {
-      extent = engine() % 8 == 0 ? 0 : static_cast<std::int64_t>(engine() % 40) + 1;
-      chunks.push_back(static_cast<std::int64_t>(engine() % 17) + 1);
-      other.push_back(static_cast<std::int64_t>(engine() % 17) + 1);
-    }
+    const auto [shape, chunks, other] = random_grids(engine);
     const DType dtype = round % 2 == 0 ? float64 : float32;
     const Array x =
         random::normal(shape, {.chunks = Chunks(chunks), .seed = round, .dtype = dtype}) + 1.0;
@@ -258,17 +277,9 @@ TEST_F(IoTest, ZarrKeepsEveryBitForRandomShapesAndChunks) {
                                float32, float64, complex64, complex128};
   for (int round = 0; round < 50; ++round) {
     SCOPED_TRACE(round);
-    Shape shape(engine() % 4);
-    std::vector<std::int64_t> chunks, other;
-    for (std::int64_t& extent : shape) {
-      extent = engine() % 8 == 0 ? 0 : static_cast<std::int64_t>(engine() % 40) + 1;
-      chunks.push_back(static_cast<std::int64_t>(engine() % 17) + 1);
-      other.push_back(static_cast<std::int64_t>(engine() % 17) + 1);
-    }
+    const auto [shape, chunks, other] = random_grids(engine);
     const DType dtype = kDtypes[engine() % std::size(kDtypes)];
-    const Array numbers =
-        random::normal(shape, {.chunks = Chunks(chunks), .seed = round}) * 50.0 + 60.0;
-    const Array x = astype(clip(numbers, Scalar(0.0), Scalar(120.0)), dtype);
+    const Array x = small_numbers(shape, chunks, dtype, round);
     SaveZarrOptions options;
     options.compressor = static_cast<ZarrCompressor>(engine() % 3);
     const std::string store = path("x" + std::to_string(round));
@@ -382,17 +393,9 @@ TEST_F(SaveNetcdfTest, KeepsEveryBitForRandomShapesChunksAndFiles) {
                                uint16, uint32, uint64, float32, float64};
   for (int round = 0; round < 40; ++round) {
     SCOPED_TRACE(round);
-    Shape shape(engine() % 4);
-    std::vector<std::int64_t> chunks, other;
-    for (std::int64_t& extent : shape) {
-      extent = engine() % 8 == 0 ? 0 : static_cast<std::int64_t>(engine() % 40) + 1;
-      chunks.push_back(static_cast<std::int64_t>(engine() % 17) + 1);
-      other.push_back(static_cast<std::int64_t>(engine() % 17) + 1);
-    }
+    const auto [shape, chunks, other] = random_grids(engine);
     const DType dtype = kDtypes[engine() % std::size(kDtypes)];
-    const Array numbers =
-        random::normal(shape, {.chunks = Chunks(chunks), .seed = round}) * 50.0 + 60.0;
-    const Array x = astype(clip(numbers, Scalar(0.0), Scalar(120.0)), dtype);
+    const Array x = small_numbers(shape, chunks, dtype, round);
     SaveNetcdfOptions options;
     options.deflate_level = static_cast<int>(engine() % 3);
     const bool pile = !shape.empty() && engine() % 2 == 0;
