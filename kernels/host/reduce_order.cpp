@@ -32,7 +32,9 @@ template <typename T, bool kMax, bool kSkipNan>
 struct Extreme {
   static constexpr bool kFloat = std::is_floating_point_v<T>;
   static constexpr bool kKeepNan = kFloat && !kSkipNan;
-  static constexpr std::int64_t kLanes = 32;
+  // With a NaN each, four vectors leave registers to compute in where there are 16.
+  static constexpr std::int64_t kLanes =
+      std::min<std::int64_t>(32, 4 * kVectorBytes / static_cast<std::int64_t>(sizeof(T)));
   static constexpr std::size_t kItemBytes = sizeof(T);
   static constexpr bool kBlocked = false;
   static constexpr auto kWorkBytes = [] {
