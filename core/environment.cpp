@@ -119,6 +119,8 @@ const std::vector<VariableInfo>& environment_variables() {
       {"TESSERA_JOIN_TIMEOUT", "seconds in which all processes must come; default 60"},
       {"TESSERA_TRANSPORT",
        "auto, tcp or ucx: what carries blocks between processes; default auto"},
+      {"TESSERA_INTERFACE",
+       "network interface over which processes reach each other; default: that of the rendezvous"},
       {"TESSERA_RANK_TIMEOUT",
        "seconds after which a process that says nothing is lost; default 10"},
       {"TESSERA_MIXED_PROFILE",

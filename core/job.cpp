@@ -122,6 +122,7 @@ Job parse_job(Get get) {
   if (!rank && !size) {
     Job alone;
     alone.carrier = read_carrier(get);
+    if (const char* v = get("TESSERA_INTERFACE")) alone.interface = v;
     return alone;
   }
   if (!rank || !size) {
@@ -138,6 +139,7 @@ Job parse_job(Get get) {
                    " ranks and no place; try TESSERA_RENDEZVOUS=host:port of the first"));
   }
   out.token = read_token(get);
+  if (const char* v = get("TESSERA_INTERFACE")) out.interface = v;
   out.silence_s = seconds(get, "TESSERA_RANK_TIMEOUT").value_or(out.silence_s);
   out.carrier = read_carrier(get);
   out.join_s = seconds(get, "TESSERA_JOIN_TIMEOUT").value_or(out.join_s);

@@ -18,6 +18,8 @@ struct Job {
   std::int32_t ranks = 1;
   std::string host;  ///< of the rendezvous, where rank 0 listens
   std::uint16_t port = 0;
+  std::string
+      interface;  ///< network interface that other ranks connect to, empty: the rendezvous's
   std::string token;        ///< secret of the job, empty: none
   double silence_s = 10.0;  ///< after which a rank that says nothing is lost
   double join_s = 60.0;     ///< in which all ranks must come

@@ -1,9 +1,5 @@
 #include "comm/pmix/pmix_job.hpp"
 
-#include <arpa/inet.h>
-#include <ifaddrs.h>
-#include <net/if.h>
-
 #include <cstdlib>
 #include <sstream>
 
@@ -26,24 +22,6 @@ const TesseraPmixApi* find_module(std::string& problem) {
   if (api->version == TESSERA_PMIX_MODULE_VERSION) return api;
   problem = module.path + ": built for another version of tessera";
   return nullptr;
-}
-
-// The address under which other machines reach this one: its first that is up and no loopback.
-std::string outer_address() {
-  ifaddrs* list = nullptr;
-  std::string out;
-  if (::getifaddrs(&list) != 0) return out;
-  for (const ifaddrs* i = list; i != nullptr && out.empty(); i = i->ifa_next) {
-    const bool usable = i->ifa_addr != nullptr && i->ifa_addr->sa_family == AF_INET &&
-                        (i->ifa_flags & IFF_UP) != 0 && (i->ifa_flags & IFF_LOOPBACK) == 0;
-    if (!usable) continue;
-    char text[INET_ADDRSTRLEN] = {};
-    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(i->ifa_addr)->sin_addr, text,
-                sizeof text);
-    out = text;
-  }
-  ::freeifaddrs(list);
-  return out;
 }
 
 }  // namespace
@@ -73,7 +51,9 @@ std::optional<PmixJob> pmix_job() {
   out.job.ranks = static_cast<std::int32_t>(ranks);
   std::string text;
   if (rank == 0 && ranks > 1) {
-    const std::string host = ranks_here == ranks ? "127.0.0.1" : outer_address();
+    const std::string host = ranks_here == ranks && out.job.interface.empty()
+                                 ? "127.0.0.1"
+                                 : interface_address(out.job.interface);
     out.listener = listen_at(host, 0);
     text = core::text(host, " ", local_address(out.listener).port, " ", new_token());
   }

@@ -258,7 +258,8 @@ class Joining {
     Socket first = connect_until(job_.host, job_.port, deadline_);
     const LocalAddress here = local_address(first);
     need_token(here);
-    const Socket listener = listen_at(here.host, 0);
+    const Socket listener =
+        listen_at(job_.interface.empty() ? here.host : interface_address(job_.interface), 0);
     prove(first, job_.token, false, deadline_);
     send_text(first, hello(local_address(listener)).dump(), deadline_);
     // Rank 0 answers when all have come.

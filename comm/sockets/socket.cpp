@@ -1,6 +1,8 @@
 #include "comm/sockets/socket.hpp"
 
 #include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -105,6 +107,30 @@ Socket listen_at(const std::string& host, std::uint16_t port) {
     reason = std::strerror(errno);
   }
   fail(core::text("rank 0 listens where the others look for it; got ", host, ":", port), reason);
+}
+
+std::string interface_address(const std::string& name) {
+  ifaddrs* list = nullptr;
+  if (::getifaddrs(&list) != 0)
+    fail("the system must list its network interfaces", std::strerror(errno));
+  const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owner(list, ::freeifaddrs);
+  std::string known;
+  for (const ifaddrs* i = list; i != nullptr; i = i->ifa_next) {
+    if (i->ifa_addr == nullptr || i->ifa_addr->sa_family != AF_INET || (i->ifa_flags & IFF_UP) == 0)
+      continue;
+    const bool wanted = name.empty() ? (i->ifa_flags & IFF_LOOPBACK) == 0 : name == i->ifa_name;
+    if (wanted) {
+      char text[INET_ADDRSTRLEN] = {};
+      ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(i->ifa_addr)->sin_addr, text,
+                  sizeof text);
+      return text;
+    }
+    known += core::text(known.empty() ? "" : ", ", i->ifa_name);
+  }
+  throw InvalidArgument(
+      core::text("[TESSERA_INTERFACE] a network interface of this machine that is up and has an "
+                 "IPv4 address; got ",
+                 name.empty() ? "none but loopback" : name, "; there are ", known));
 }
 
 Socket accept_until(const Socket& listener, Deadline deadline) {

@@ -28,6 +28,10 @@ using Deadline = std::chrono::steady_clock::time_point;
 /// A listening socket at a numeric or named host; port 0 takes a free one.
 /// \throws CommError naming host and port.
 Socket listen_at(const std::string& host, std::uint16_t port);
+/// The numeric address of a network interface of this machine by its name; without a name, of the
+/// first one through which other machines may reach this one. \throws InvalidArgument naming the
+/// interfaces that there are.
+std::string interface_address(const std::string& name);
 /// The next connection. An empty socket when the deadline has passed.
 Socket accept_until(const Socket& listener, Deadline deadline);
 /// Tries until somebody listens there. \throws CommError when the deadline has passed.

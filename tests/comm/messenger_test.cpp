@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstdlib>
 #include <cstring>
 #include <future>
 #include <map>
@@ -17,6 +18,7 @@
 #include "comm/joined_world.hpp"
 #include "comm/sockets/bootstrap.hpp"
 #include "comm/sockets/peer_memory.hpp"
+#include "core/environment.hpp"
 #include "memory_worlds.hpp"
 #include "socket_worlds.hpp"
 #include "tessera/error.hpp"
@@ -144,6 +146,56 @@ TEST_P(MessengerConformance, BodiesArriveWholeWhateverTheirSize) {
     ASSERT_EQ(message.body.size(), sent.size());
     ASSERT_TRUE(sent.empty() || std::memcmp(message.body.data(), sent.data(), sent.size()) == 0);
   }
+}
+
+/// Memory that nobody has written to.
+using Bytes = std::unique_ptr<std::byte, void (*)(void*)>;
+Bytes untouched(std::size_t bytes) {
+  return {static_cast<std::byte*>(std::malloc(bytes)), std::free};
+}
+
+/// Takes one body into memory that is there already: zeroing gigabytes would take longer than a
+/// rank may be silent.
+class OneBody final : public Receiver {
+ public:
+  explicit OneBody(std::size_t bytes) : memory(untouched(bytes)) {}
+  std::byte* target(Rank, const Envelope&, std::size_t) noexcept override { return memory.get(); }
+  void arrived(Rank, const Envelope&, std::size_t bytes) noexcept override {
+    came.set_value(bytes);
+  }
+  void lost(Rank, const std::string& why) noexcept override {
+    if (gone++ == 0) ADD_FAILURE() << why;
+  }
+  const Bytes memory;
+  std::promise<std::size_t> came;
+  std::atomic<int> gone{0};
+};
+
+// More bytes than 32 bits count. It takes seconds and 8 GiB: comm_large_test asks for it.
+TEST_P(MessengerConformance, ABodyOfFourGibibytesArrivesWhole) {
+  if (std::getenv("TESSERA_TEST_LARGE") == nullptr) GTEST_SKIP() << "comm_large_test runs this";
+  constexpr std::size_t kBytes = (std::size_t{4} << 30) + 13;
+  if (core::available_memory_bytes() < 3 * kBytes) GTEST_SKIP() << "not enough memory";
+  const Bytes body = untouched(kBytes);
+  constexpr std::size_t kStep = 1009;
+  for (std::size_t i = 0; i < kBytes; i += kStep)
+    body.get()[i] = static_cast<std::byte>(i * 7 >> 3);
+  body.get()[kBytes - 1] = std::byte{77};
+  OneBody inboxes[] = {OneBody(1), OneBody(kBytes)};
+  auto worlds = GetParam().make(2);
+  for (std::size_t r = 0; r < 2; ++r) worlds[r]->messenger()->start(inboxes[r]);
+  std::promise<void> sent;
+  worlds[0]->messenger()->send(Rank{1}, {0, 0, 0, 0, 0}, body.get(), kBytes,
+                               [&](const std::exception_ptr& failure) {
+                                 EXPECT_FALSE(failure);
+                                 sent.set_value();
+                               });
+  auto came = inboxes[1].came.get_future();
+  ASSERT_EQ(came.wait_for(120s), std::future_status::ready);
+  EXPECT_EQ(came.get(), kBytes);
+  ASSERT_EQ(sent.get_future().wait_for(10s), std::future_status::ready);
+  EXPECT_EQ(std::memcmp(inboxes[1].memory.get(), body.get(), kBytes), 0);
+  inboxes[0].gone = inboxes[1].gone = 1;  // the end of the worlds is no loss
 }
 
 TEST_P(MessengerConformance, ABodyThatNobodyWantsIsDroppedAndTheNextOneIsRight) {
@@ -649,6 +701,20 @@ TEST(Join, RanksFindEachOther) {
     }
   }
   for (Inbox& inbox : inboxes) EXPECT_TRUE(inbox.wait([&] { return inbox.messages.size() == 3; }));
+}
+
+TEST(Join, RanksListenAtTheInterfaceThatIsNamed) {
+  std::vector<core::Job> three = jobs(3);
+  for (core::Job& job : three) job.interface = "lo";
+  for (const Joined& one : join_all(three)) EXPECT_EQ(one.error, "");
+  EXPECT_EQ(interface_address("lo"), "127.0.0.1");
+  try {
+    interface_address("nowhere0");
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const InvalidArgument& e) {
+    EXPECT_NE(std::string(e.what()).find("got nowhere0; there are lo"), std::string::npos)
+        << e.what();
+  }
 }
 
 TEST(Join, AnotherTokenIsRefused) {

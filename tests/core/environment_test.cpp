@@ -123,7 +123,7 @@ TEST(Environment, ReadsEveryVariableStrictly) {
   }
   // What is read of the job, job_test.cpp has.
   seen.insert({"TESSERA_RANK", "TESSERA_WORLD_SIZE", "TESSERA_RENDEZVOUS", "TESSERA_JOB_TOKEN",
-               "TESSERA_JOB_TOKEN_FILE", "TESSERA_JOIN_TIMEOUT", "TESSERA_TRANSPORT",
+               "TESSERA_JOB_TOKEN_FILE", "TESSERA_JOIN_TIMEOUT", "TESSERA_TRANSPORT", "TESSERA_INTERFACE",
                "TESSERA_RANK_TIMEOUT"});
   std::set<std::string> documented;
   for (const VariableInfo& variable : environment_variables()) documented.insert(variable.name);
