@@ -9,6 +9,7 @@
 #include "tessera/session.hpp"
 
 struct TesseraCudaApi;
+struct TesseraNcclApi;
 
 namespace tessera::scheduler {
 
@@ -22,6 +23,7 @@ struct Seams {
   const kernels::Registry* kernels = &kernels::host_registry();
   comm::World* world = nullptr;  ///< null: the process's, joined when a session starts
   const TesseraCudaApi* cuda = nullptr;  ///< null: the CUDA module's, loaded when a session asks for one
+  const TesseraNcclApi* nccl = nullptr;  ///< null: the NCCL module's, where several ranks have CUDA devices
 
   /// A session over these. \throws as Session's constructor.
   Session open(const SessionOptions& options) const;

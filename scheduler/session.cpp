@@ -8,7 +8,9 @@
 #include <ostream>
 
 #include "array/node.hpp"
+#include "comm/device_links.hpp"
 #include "core/environment.hpp"
+#include "core/job.hpp"
 #include "core/text.hpp"
 #include "core/trace.hpp"
 #include "device/device_spec.hpp"
@@ -236,6 +238,7 @@ struct Session::Impl {
     const core::Environment& env = core::environment();
     if (!env.mixed_profile) profile = devices->profile();
     exchange = scheduler::Exchange::of(world);
+    if (devices->cuda() != nullptr && exchange != nullptr) open_links(*machine.cuda);
     if (devices->cuda() != nullptr) cuda_registry = kernels::make_cuda_registry(*devices->cuda(), *seams.kernels);
     fuse = o.fuse.value_or(env.fuse);
     window = env.window;
@@ -243,6 +246,18 @@ struct Session::Impl {
       trace = std::make_unique<core::Trace>(core::next_trace_path(env.trace), *seams.files, *seams.clock);
     }
     if (core::logs(core::LogLevel::kInfo)) log_start();
+  }
+
+  // Blocks go from device to device where NCCL is, and through the hosts where not.
+  void open_links(const TesseraCudaApi& cuda) {
+    const TesseraNcclApi* nccl = seams.nccl;
+    std::string problem = "TESSERA_TRANSPORT asks for another way";
+    if (nccl == nullptr && core::job().carrier == core::Carrier::kAuto) nccl = comm::find_nccl(problem);
+    if (nccl == nullptr) {
+      core::log(core::LogLevel::kInfo, core::text("blocks between GPUs of different ranks go through the hosts: ", problem));
+      return;
+    }
+    links = exchange->links([&](comm::DeviceLinks::Tell tell) { return comm::open_nccl_links(cuda, *nccl, std::move(tell)); });
   }
 
   void log_start() const {
@@ -397,6 +412,7 @@ struct Session::Impl {
   const Seams seams;
   comm::World& world;
   std::shared_ptr<scheduler::Exchange> exchange;  // null with one rank
+  std::shared_ptr<comm::DeviceLinks> links;       // null: blocks of devices go through the hosts
   std::shared_ptr<device::HostDevices> devices;
   std::unique_ptr<kernels::Registry> cuda_registry;  // of CUDA devices; null on the host
   std::string spill_folder;

@@ -54,6 +54,8 @@ for program in "${programs[@]/#tessera_tool/tessera}" "${test_programs[@]}"; do
   strip -o "$payload/bin/$program" "$tree/bin/$program"
 done
 strip -o "$payload/lib/libtessera_cuda.so" "$tree/lib/libtessera_cuda.so"
+# Where there is no NCCL, blocks between ranks go through the hosts.
+[ ! -e "$tree/lib/libtessera_nccl.so" ] || strip -o "$payload/lib/libtessera_nccl.so" "$tree/lib/libtessera_nccl.so"
 shared=$(readelf -d "$tree/lib/libtessera.so" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')
 strip -o "$payload/lib/$shared" "$tree/lib/libtessera.so"
 for file in "$payload"/bin/* "$payload"/lib/*.so*; do libraries_of "$file"; done | sort -u | while read -r library; do

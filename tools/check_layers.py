@@ -24,8 +24,9 @@ ROOMS = {
     "io": {"core": ANY, "device": TOP},
     "scheduler": {"core": ANY, "array": ANY, "device": TOP, "kernels": TOP, "comm": TOP, "io": TOP},
 }
-# A device kind's kernels may use that kind's own streams and handles: kernels/cuda sees device/cuda.
-SAME_KIND = {("kernels", "device")}
+# A device kind's kernels and links may use that kind's own streams and handles: kernels/cuda and comm/nccl see
+# device/cuda.
+SAME_KIND = {("kernels", "device"): lambda kind: kind, ("comm", "device"): {"nccl": "cuda"}.get}
 FREE = ("tests", "tools", "benchmarks", "examples")
 # Folders of the tree that hold no C++ of the project.
 IGNORED = ("build", "cmake", "scripts", "docs", "out", "python")
@@ -92,7 +93,8 @@ def check_include(source, room, name):
         return None
     if other in FREE:
         return f"{room} may not include {other}"
-    if (room, other) in SAME_KIND and kind_of(source, room) == kind_of(target, other) != "":
+    kin = SAME_KIND.get((room, other))
+    if kin is not None and kin(kind_of(source, room)) == kind_of(target, other) != "":
         return None
     allowed = ROOMS[room].get(other)
     if allowed is None:

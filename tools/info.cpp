@@ -6,6 +6,7 @@
 #include <sstream>
 #include <string>
 
+#include "comm/device_links.hpp"
 #include "comm/ucx/ucx_library.hpp"
 #include "core/environment.hpp"
 #include "core/module_loader.hpp"
@@ -73,7 +74,7 @@ int print_info(std::ostream& out) {
       << "\n  LAPACK threads: " << env.lapack_threads.value_or(cores) << '\n';
   out << "\nFeatures\n  NetCDF: " << io::netcdf_support()
       << "\n  npy, png: built in\n  CUDA: " << cuda_support() << "\n  UCX: "
-      << comm::ucx_support() << "\n"
+      << comm::ucx_support() << "\n  NCCL: " << comm::nccl_support() << "\n"
       << "\nLibraries at build time\n  " TESSERA_LIBRARY_VERSIONS "\n";
   out << "\nEnvironment\n";
   for (const core::VariableInfo& variable : core::environment_variables()) {

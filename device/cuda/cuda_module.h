@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define TESSERA_CUDA_MODULE_VERSION 1
+#define TESSERA_CUDA_MODULE_VERSION 2
 /* const struct TesseraCudaApi* tessera_cuda_module(void) */
 #define TESSERA_CUDA_MODULE_ENTRY "tessera_cuda_module"
 
@@ -152,6 +152,13 @@ struct TesseraCudaApi {
   int (*solver_gesvd)(void* handle, int type, int vectors, int64_t m, int64_t n, void* a, int64_t lda,
                       void* s, void* u, int64_t ldu, void* vt, int64_t ldvt, void* device_work,
                       size_t device_bytes, void* host_work, size_t host_bytes, void* info);
+
+  /* CUB, on the calling thread's current device. A stable sort of `count` pairs by the lowest `bits` bits of
+   * unsigned keys of 4 or 8 bytes; values have 4. It goes to and fro between two arrays of each, and *which (0
+   * or 1) tells in which values end, keys alike. Statuses are the runtime's. */
+  int (*sort_pairs_bytes)(int key_bytes, int64_t count, int bits, size_t* work_bytes);
+  int (*sort_pairs)(int key_bytes, void* const keys[2], void* const values[2], int64_t count, int bits,
+                    void* work, size_t work_bytes, int* which, void* stream);
 
   /* Ranges for profilers (NVTX); null where there are none. */
   void (*range_push)(const char* name);

@@ -309,6 +309,84 @@ extern "C" __global__ void find_unbounded(const Params p) {
 )");
 }
 
+// Keys are unsigned and in the elements' order; equal ones, zeros of both signs and NaNs among
+// them, have equal keys, so that a stable sort leaves them in the order of the lane.
+std::string sort_source(DType dtype) {
+  const std::size_t bytes = itemsize(dtype);
+  const char* key = is_floating(dtype)                         ? R"(
+  const Key magnitude = key & ~kSign;
+  const bool nan = magnitude > kInfinity;
+  if (magnitude == 0) key = 0;
+  key ^= (key & kSign) != 0 ? (Key)(kSign | (kSign - 1)) : kSign;
+  if (p.flip) key = ~key & (kSign | (kSign - 1));
+  if (nan) key = p.nan_first ? 0 : kSign | (kSign - 1);
+)"
+                    : kind(dtype) == DTypeKind::kSignedInteger ? R"(
+  key ^= kSign;
+  if (p.flip) key = ~key & (kSign | (kSign - 1));
+)"
+                                                               : R"(
+  if (p.flip) key = ~key & (kSign | (kSign - 1));
+)";
+  // Of float32 and float64, what only NaNs have more of.
+  const char* infinity = bytes == 4 ? "0x7f800000u" : "0x7ff0000000000000ull";
+  return core::text(
+      unit_type(bytes), "typedef ", bytes == 8 ? "unsigned long long" : "unsigned int",
+      " Key;\nconstexpr Key kSign = (Key)1 << ", 8 * bytes - 1, ";\n",
+      is_floating(dtype) ? core::text("constexpr Key kInfinity = ", infinity, ";\n") : "",
+      R"(
+struct Params {
+  unsigned char* to;            // elements; null: none are written
+  const unsigned char* from;
+  long long* positions;         // along the axis; null: none are written
+  const long long* names;       // of the elements of `from`; null: first and up
+  Key* keys;
+  unsigned* lanes;
+  unsigned* order;
+  long long first, length, inner, count;  // along the axis: of the input, behind it, and of the output
+  unsigned total, flip, nan_first, unused;
+};
+
+// Where element j of a lane lies in an array of `extent` elements along the axis.
+__device__ long long place(const Params& p, long long lane, long long j, long long extent) {
+  const long long outer = lane / p.inner;
+  return (outer * extent + j) * p.inner + (lane - outer * p.inner);
+}
+
+extern "C" __global__ void make_keys(const Params p) {
+  const unsigned step = gridDim.x * blockDim.x;
+  for (unsigned long long e = blockIdx.x * blockDim.x + threadIdx.x; e < p.total; e += step) {
+    const long long lane = (long long)e / p.length;
+    Key key = ((const Unit*)p.from)[place(p, lane, (long long)e - lane * p.length, p.length)];
+)",
+      key, R"(
+    p.keys[e] = key;
+    p.order[e] = (unsigned)e;
+  }
+}
+
+extern "C" __global__ void make_lanes(const Params p) {
+  const unsigned step = gridDim.x * blockDim.x;
+  for (unsigned long long e = blockIdx.x * blockDim.x + threadIdx.x; e < p.total; e += step)
+    p.lanes[e] = (unsigned)(p.order[e] / p.length);
+}
+
+extern "C" __global__ void write_sorted(const Params p) {
+  const unsigned step = gridDim.x * blockDim.x;
+  const long long total = p.total / p.length * p.count;
+  for (long long e = blockIdx.x * blockDim.x + threadIdx.x; e < total; e += step) {
+    const long long lane = e / p.count;
+    const long long rank = e - lane * p.count;
+    const long long j = p.order[lane * p.length + rank] - lane * p.length;
+    const long long from = place(p, lane, j, p.length);
+    const long long to = place(p, lane, rank, p.count);
+    if (p.to != nullptr) ((Unit*)p.to)[to] = ((const Unit*)p.from)[from];
+    if (p.positions != nullptr) p.positions[to] = p.names != nullptr ? p.names[from] : p.first + j;
+  }
+}
+)");
+}
+
 std::vector<BlockSource> block_sources() {
   std::vector<BlockSource> all;
   const auto add = [&](std::string name, std::string text, std::vector<std::string> kernels) {
@@ -323,6 +401,11 @@ std::vector<BlockSource> block_sources() {
   for (const DType dtype :
        {DType::kBool, DType::kInt8, DType::kInt16, DType::kInt32, DType::kInt64})
     add(core::text("multiply ", dtype), integer_gemm_source(dtype), {"multiply"});
+  for (const DType dtype :
+       {DType::kBool, DType::kInt8, DType::kInt16, DType::kInt32, DType::kInt64, DType::kUInt8,
+        DType::kUInt16, DType::kUInt32, DType::kUInt64, DType::kFloat32, DType::kFloat64})
+    add(core::text("sort ", dtype), sort_source(dtype),
+        {"make_keys", "make_lanes", "write_sorted"});
   for (const DType dtype :
        {DType::kFloat32, DType::kFloat64, DType::kComplex64, DType::kComplex128})
     add(core::text("factor ", dtype), factor_source(dtype), {"clear_lower", "find_unbounded"});

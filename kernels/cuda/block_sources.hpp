@@ -23,6 +23,9 @@ std::string mirror_source(std::size_t item_bytes);
 /// multiply, for an integer dtype (signed and unsigned ones share it) or bool. 16 x 16 threads for
 /// each square of 64 x 64 elements of the product.
 std::string integer_gemm_source(DType dtype);
+/// make_keys, make_lanes and write_sorted, for integers, bools and real floats: what stands before
+/// and behind CUB's sort of a block's lanes. Blocks of 256 threads.
+std::string sort_source(DType dtype);
 /// clear_lower, and find_unbounded, which sets a flag where an element is not finite.
 std::string factor_source(DType dtype);
 

@@ -26,7 +26,8 @@ class CudaRegistry final : public Registry {
     if (const auto* s = dynamic_cast<const ScanSpec*>(&spec)) return scan_scratch_cuda(*s);
     if (const auto* s = dynamic_cast<const DeliverSpec*>(&spec)) return deliver_scratch_cuda(*s);
     if (const auto* s = dynamic_cast<const BlockSpec*>(&spec)) {
-      return factor_scratch_cuda(system_, *s) + take_scratch_cuda(*s);
+      return factor_scratch_cuda(system_, *s) + take_scratch_cuda(*s) +
+             sort_scratch_cuda(system_, *s);
     }
     return 0;
   }
@@ -50,6 +51,7 @@ class CudaRegistry final : public Registry {
     if (dynamic_cast<const AwaitedSpec*>(&spec) != nullptr) return make_awaited_cuda();
     if (const auto* s = dynamic_cast<const BlockSpec*>(&spec)) {
       if (auto kernel = make_take_cuda(cache_, *s)) return kernel;
+      if (auto kernel = make_sort_cuda(cache_, *s)) return kernel;
       return make_factor_cuda(cache_, *s);
     }
     return nullptr;

@@ -45,4 +45,8 @@ std::size_t factor_scratch_cuda(device::cuda::CudaSystem& system, const BlockSpe
 std::unique_ptr<TaskKernel> make_take_cuda(KernelCache& cache, const BlockSpec& spec);
 std::size_t take_scratch_cuda(const BlockSpec& spec);
 
+// sort_cuda.cpp: the block operations "sort" and "topk", but for complex numbers.
+std::unique_ptr<TaskKernel> make_sort_cuda(KernelCache& cache, const BlockSpec& spec);
+std::size_t sort_scratch_cuda(device::cuda::CudaSystem& system, const BlockSpec& spec);
+
 }  // namespace tessera::kernels::cuda

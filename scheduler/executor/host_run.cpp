@@ -206,6 +206,8 @@ void HostRun::report_batch() noexcept {
       if (event.kind == PeerEvent::Kind::kAnnounced) {
         dispatcher_.announced(event.key);
       } else {
+        if (event.device >= 0 && devices_.cuda() != nullptr)
+          pull_devices_[{event.peer.number, event.request}] = event.device;
         dispatcher_.pulled(event.key, event.peer, event.request);
       }
     }

@@ -4,10 +4,12 @@
 #include <condition_variable>
 #include <deque>
 #include <exception>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "scheduler/executor/exchange.hpp"
@@ -111,14 +113,19 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
     comm::Rank peer;
     BlockKey key;
     std::uint32_t request;
+    std::int32_t device;  // of a pull
   };
   void peer_begins(comm::Rank peer, std::uint64_t fingerprint,
                    const std::string& what) noexcept override;
   void peer_announces(comm::Rank peer, BlockKey key) noexcept override;
-  void peer_pulls(comm::Rank peer, BlockKey key, std::uint32_t request) noexcept override;
+  void peer_pulls(comm::Rank peer, BlockKey key, std::uint32_t request,
+                  std::int32_t device) noexcept override;
   std::byte* block_target(comm::Rank peer, std::uint32_t request,
                           std::size_t bytes) noexcept override;
   void block_arrived(comm::Rank peer, std::uint32_t request, std::size_t bytes) noexcept override;
+  std::byte* direct_target(comm::Rank peer, std::uint32_t request,
+                           std::size_t bytes) noexcept override;
+  void direct_arrived(std::uint32_t request, const std::exception_ptr& failure) noexcept override;
   void peer_ends(comm::Rank peer, const std::string* failure) noexcept override;
   void peer_lost(comm::Rank peer, const std::string& why) noexcept override;
   /// While it lives, the run hears what other ranks tell.
@@ -154,10 +161,13 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   void run_fetch(WorkItem& item, device::Queue* queue);
   void run_send(WorkItem& item, device::Queue* queue);
   void send(WorkItem& item, const std::byte* data) noexcept;
+  bool send_direct(WorkItem& item);
+  comm::Messenger::Done when_sent(WorkItem& item);
   MessageMemory& message_memory(const WorkItem& item) noexcept {
     return item.kind == WorkItem::Kind::kFetch ? incoming_ : outgoing_;
   }
   std::string peer_name(comm::Rank peer) const;
+  std::string last_block_of(comm::Rank peer);
   std::string described() const;
 
   // Begin and end
@@ -192,6 +202,8 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   std::size_t sending_ = 0;        // blocks on their way to other ranks
   MessageMemory outgoing_;
   MessageMemory incoming_;
+  // Where pulled blocks go: CUDA's numbers of devices, by rank and request.
+  std::map<std::pair<std::int32_t, std::uint32_t>, std::int32_t> pull_devices_;
   bool end_told_ = false;
   bool broken_ = false;  // the dispatcher has thrown and is not to be called again
   std::exception_ptr broken_error_;
@@ -213,7 +225,9 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
 
   std::mutex fetch_mutex_;
   std::unordered_map<std::uint32_t, WorkItem*> fetches_;  // by request; guarded by fetch_mutex_
+  std::unordered_map<std::uint32_t, WorkItem*> direct_;   // what comes by a link; the same way
   std::vector<bool> peer_failed_;                         // by rank; guarded by fetch_mutex_
+  std::vector<BlockKey> last_block_;  // that came from a rank, slot -1: none; the same way
 
   std::atomic<bool> failed_{false};
   std::atomic<bool> skipped_{false};

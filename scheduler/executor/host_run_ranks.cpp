@@ -3,6 +3,7 @@
 
 #include "core/text.hpp"
 #include "scheduler/executor/host_run.hpp"
+#include "scheduler/executor/task_error.hpp"
 #include "scheduler/plan/fingerprint.hpp"
 #include "tessera/error.hpp"
 
@@ -18,6 +19,7 @@ HostRun::Listening::Listening(HostRun& run) : step_(run.step_) {
   run.peer_ended_.assign(static_cast<std::size_t>(run.share_.ranks()), false);
   run.peer_ended_[static_cast<std::size_t>(run.share_.self().number)] = true;
   run.peer_failed_.assign(static_cast<std::size_t>(run.share_.ranks()), false);
+  run.last_block_.assign(static_cast<std::size_t>(run.share_.ranks()), {-1, 0});
   run.fingerprint_ = fingerprint(*run.plan_, run.options_.profile);
   step_->listen(run, run.fingerprint_, run.described());
 }
@@ -74,11 +76,10 @@ void HostRun::start_fetch(const FetchLaunch& fetch) {
 void HostRun::begin_fetch(WorkItem& item) {
   bool waited_for = false;
   try {
+    item.to->memory = devices_.pool(item.place.device).allocate(item.bytes);
     if (item.staged) {
       item.copy = incoming_.pool.allocate(item.bytes);
       give_stream(item, item.place.device, StreamUse::kCopyIn);
-    } else {
-      item.to->memory = devices_.pool(item.place.device).allocate(item.bytes);
     }
     {
       const std::lock_guard lock(fetch_mutex_);
@@ -87,7 +88,8 @@ void HostRun::begin_fetch(WorkItem& item) {
       fetches_.emplace(item.id, &item);
       waited_for = true;
     }
-    step_->pull(item.peer, item.key, item.id);
+    const int number = devices_.devices()[item.place.device].id.number;
+    step_->pull(item.peer, item.key, item.id, item.staged ? number : -1);
   } catch (...) {
     const std::lock_guard lock(fetch_mutex_);
     // One that the peer's end has given up meanwhile is reported already.
@@ -97,7 +99,6 @@ void HostRun::begin_fetch(WorkItem& item) {
 
 // What has come, on a stream.
 void HostRun::run_fetch(WorkItem& item, device::Queue* queue) {
-  item.to->memory = devices_.pool(item.place.device).allocate(item.bytes);
   queue->copy(item.to->memory.data(), item.copy.data(), item.bytes);
 }
 
@@ -109,9 +110,25 @@ void HostRun::start_send(const SendLaunch& launch) {
   ++sending_;
   const bool elsewhere = launch.place.tier == Tier::kDisk ||
                          (launch.place.tier == Tier::kDevice && devices_.cuda() != nullptr);
+  if (send_direct(item)) return;
   if (elsewhere) return stage(item);
   ++outstanding_;
   send(item, item.from->memory.data());
+}
+
+// From a device to the device that waits for the block.
+bool HostRun::send_direct(WorkItem& item) {
+  const auto target = pull_devices_.find({item.peer.number, item.request});
+  if (target == pull_devices_.end()) return false;
+  const std::int32_t there = target->second;
+  pull_devices_.erase(target);
+  if (item.place.tier != Tier::kDevice) return false;
+  const int here = devices_.devices()[item.place.device].id.number;
+  if (!step_->send_direct({item.peer, here, there}, item.request, item.from->memory.data(),
+                          item.bytes, when_sent(item)))
+    return false;
+  ++outstanding_;
+  return true;
 }
 
 // On a stream of the disk or of a device, which then sends it.
@@ -124,13 +141,16 @@ void HostRun::run_send(WorkItem& item, device::Queue* queue) {
   }
 }
 
+comm::Messenger::Done HostRun::when_sent(WorkItem& item) {
+  return [this, &item](const std::exception_ptr& failure) {
+    if (failure) settle(item, failure);
+    finish(item);
+  };
+}
+
 void HostRun::send(WorkItem& item, const std::byte* data) noexcept {
   try {
-    step_->send_block(item.peer, item.request, data, item.bytes,
-                      [this, &item](const std::exception_ptr& failure) {
-                        if (failure) settle(item, failure);
-                        finish(item);
-                      });
+    step_->send_block(item.peer, item.request, data, item.bytes, when_sent(item));
   } catch (...) {
     settle(item, std::current_exception());
     finish(item);
@@ -199,11 +219,12 @@ void HostRun::hear(const PeerEvent& event) noexcept {
 }
 
 void HostRun::peer_announces(comm::Rank peer, BlockKey key) noexcept {
-  hear({PeerEvent::Kind::kAnnounced, peer, key, 0});
+  hear({PeerEvent::Kind::kAnnounced, peer, key, 0, -1});
 }
 
-void HostRun::peer_pulls(comm::Rank peer, BlockKey key, std::uint32_t request) noexcept {
-  hear({PeerEvent::Kind::kPulled, peer, key, request});
+void HostRun::peer_pulls(comm::Rank peer, BlockKey key, std::uint32_t request,
+                         std::int32_t device) noexcept {
+  hear({PeerEvent::Kind::kPulled, peer, key, request, device});
 }
 
 std::byte* HostRun::block_target(comm::Rank peer, std::uint32_t request,
@@ -223,6 +244,7 @@ void HostRun::block_arrived(comm::Rank peer, std::uint32_t request, std::size_t 
     if (it == fetches_.end() || it->second->peer != peer) return;
     item = it->second;
     fetches_.erase(it);
+    last_block_[static_cast<std::size_t>(peer.number)] = item->key;
   }
   if (item->bytes != bytes) {
     settle(*item, std::make_exception_ptr(CommError(
@@ -235,6 +257,32 @@ void HostRun::block_arrived(comm::Rank peer, std::uint32_t request, std::size_t 
       settle(*item, std::current_exception());
     }
   }
+  finish(*item);
+}
+
+std::byte* HostRun::direct_target(comm::Rank peer, std::uint32_t request,
+                                  std::size_t bytes) noexcept {
+  const std::lock_guard lock(fetch_mutex_);
+  const auto it = fetches_.find(request);
+  if (it == fetches_.end() || it->second->peer != peer || it->second->bytes != bytes)
+    return nullptr;
+  WorkItem* item = it->second;
+  direct_.emplace(request, item);
+  fetches_.erase(it);
+  return item->to->memory.data();
+}
+
+void HostRun::direct_arrived(std::uint32_t request, const std::exception_ptr& failure) noexcept {
+  WorkItem* item = nullptr;
+  {
+    const std::lock_guard lock(fetch_mutex_);
+    const auto it = direct_.find(request);
+    if (it == direct_.end()) return;
+    item = it->second;
+    direct_.erase(it);
+    if (!failure) last_block_[static_cast<std::size_t>(item->peer.number)] = item->key;
+  }
+  if (failure) settle(*item, failure);
   finish(*item);
 }
 
@@ -275,8 +323,18 @@ void HostRun::peer_lost(comm::Rank peer, const std::string& why) noexcept {
   // One that leaves after it has ended the step is missed in the next.
   if (needed) {
     peer_fails(peer, std::make_exception_ptr(CommError(core::text(
-                         "[comm] ", peer_name(peer), " is lost while it is needed: ", why))));
+                         "[comm] ", peer_name(peer), " is lost while it is needed: ", why, "; ",
+                         last_block_of(peer)))));
   }
+}
+
+std::string HostRun::last_block_of(comm::Rank peer) {
+  const std::lock_guard lock(fetch_mutex_);
+  const BlockKey last = last_block_[static_cast<std::size_t>(peer.number)];
+  if (last.slot < 0) return "no block had come from it";
+  const NodeIndex node = plan_->slots[static_cast<std::size_t>(last.slot)].node;
+  return core::text("the last block that came from it was ", block_name(*plan_, node, last.block),
+                    " of ", plan_->nodes[static_cast<std::size_t>(node)].label);
 }
 
 // Nothing of what is fetched from that rank will come.

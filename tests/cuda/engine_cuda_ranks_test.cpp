@@ -5,6 +5,7 @@
 #include "tessera/error.hpp"
 #include "tests/cuda/engine_on_cuda.hpp"
 #include "tests/cuda/simulated_cuda.hpp"
+#include "tests/cuda/simulated_nccl.hpp"
 #include "tests/scheduler/on_ranks.hpp"
 #include "tests/scheduler/same_bits.hpp"
 
@@ -64,6 +65,45 @@ TEST_P(EngineCudaRanks, SameBitsOnAnyNumberOfRanksAndDevices) {
     EXPECT_EQ(machine.misuse(), "") << what;
     EXPECT_EQ(machine.bytes_in_use(), 0U) << what;
   }
+}
+
+// The same with links between the devices, which come to be while blocks still take the way through the hosts.
+TEST_P(EngineCudaRanks, SameBitsOverLinks) {
+  const Workload& workload = workloads()[GetParam()];
+  SimulatedCuda machine({.devices = 4});
+  SimulatedNccl nccl(GetParam());
+  std::vector<HostArray> wanted;
+  {
+    scheduler::Seams seams;
+    seams.cuda = &machine.api();
+    wanted = run_on(seams, ample("cuda:0"), workload);
+  }
+  for (const int ranks : {2, 3}) {
+    const std::string what = workload.name + " on " + std::to_string(ranks) + " ranks with links";
+    const std::int64_t before = nccl.messages();
+    const auto outcomes = on_ranks(
+        ranks, ample("cuda:*"),
+        [&](int, Session& session) {
+          std::vector<std::vector<HostArray>> out;
+          for (int i = 0; i < 4; ++i) {
+            out.push_back(session.compute(workload.make()));
+            EXPECT_EQ(scheduler::Seams::devices(session).bytes_in_use(), 0U) << what;
+          }
+          return out;
+        },
+        [&](int, scheduler::Seams& seams) {
+          seams.cuda = &machine.api();
+          seams.nccl = &nccl.api();
+        });
+    for (const auto& outcome : outcomes) {
+      ASSERT_EQ(outcome.error, "") << what;
+      for (const auto& arrays : outcome.value) expect_same(wanted, arrays, what);
+    }
+    EXPECT_GT(nccl.messages(), before) << what << ": nothing went over a link";
+  }
+  EXPECT_EQ(nccl.links(), 0);
+  EXPECT_EQ(machine.misuse(), "");
+  EXPECT_EQ(machine.bytes_in_use(), 0U);
 }
 
 INSTANTIATE_TEST_SUITE_P(Workloads, EngineCudaRanks,
@@ -161,6 +201,44 @@ TEST(EngineCudaRanksFaults,
               std::string::npos)
         << outcome.value;
   }
+}
+
+// A link that fails ends the computation that it was part of, on all ranks; the next one goes through the hosts.
+TEST(EngineCudaRanksFaults, ALinkThatFailsFailsOnAllAndTheNextComputationIsRight) {
+  SimulatedCuda machine;
+  const auto make = [] { return std::vector<Array>{random::normal({200, 200}, {.chunks = {20, 50}, .seed = 1}) + 1.0}; };
+  const std::vector<HostArray> wanted = compute(make());
+  std::size_t failed = 0;
+  for (const std::int64_t n : {1, 2, 5, 11, 30}) {
+    SimulatedNccl nccl(static_cast<std::uint64_t>(n));
+    nccl.fail_message(n);
+    const auto outcomes = on_ranks(
+        2, ample("cuda:*"),
+        [&](int, Session& session) {
+          std::vector<std::string> errors;
+          for (int i = 0; i < 8; ++i) {
+            errors.emplace_back();
+            try {
+              expect_close(wanted, session.compute(make()), "message " + std::to_string(n));
+            } catch (const Error& e) {
+              errors.back() = e.what();
+            }
+            EXPECT_EQ(scheduler::Seams::devices(session).bytes_in_use(), 0U) << "message " << n;
+          }
+          return errors;
+        },
+        [&](int, scheduler::Seams& seams) {
+          seams.cuda = &machine.api();
+          seams.nccl = &nccl.api();
+        });
+    EXPECT_EQ(outcomes[0].error, "");
+    EXPECT_EQ(outcomes[1].error, "");
+    for (std::size_t i = 0; i < 8; ++i) {
+      EXPECT_EQ(outcomes[0].value[i].empty(), outcomes[1].value[i].empty()) << "message " << n << ", computation " << i;
+      failed += outcomes[0].value[i].empty() ? 0 : 1;
+    }
+  }
+  EXPECT_GT(failed, 0U);
 }
 
 // Whatever fails on one rank, all say so, lose no memory, and go on.

@@ -3,6 +3,7 @@
 #include <cctype>
 
 #include "tests/cuda/engine_on_cuda.hpp"
+#include "tests/scheduler/on_ranks.hpp"
 
 // The engine on the GPUs of this machine, against its host devices.
 
@@ -54,6 +55,21 @@ TEST_P(EngineGpu, SameBitsWithinTightBudgetsAndUnfused) {
     options.disk_memory_bytes = std::size_t{256} << 20;
     expect_same_bits(wanted, run_on(seams, options, workload()),
                      workload().name + " within a tight budget");
+  }
+}
+
+// With one GPU both share it and its blocks go through the hosts; with more they link them.
+TEST_P(EngineGpu, SameBitsOnTwoRanks) {
+  const std::vector<HostArray> wanted = run_on(scheduler::Seams(), ample("cuda:0"), workload());
+  const auto outcomes = on_ranks(2, ample("cuda:*"), [&](int, Session& session) {
+    std::vector<std::vector<HostArray>> out;
+    for (int i = 0; i < 2; ++i) out.push_back(session.compute(workload().make()));
+    return out;
+  });
+  for (const auto& outcome : outcomes) {
+    ASSERT_EQ(outcome.error, "") << workload().name;
+    for (const auto& arrays : outcome.value)
+      expect_same_bits(wanted, arrays, workload().name + " on two ranks");
   }
 }
 

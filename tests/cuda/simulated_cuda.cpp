@@ -122,6 +122,7 @@ int event_query(void* handle) {
     machine.wander();
     if (event->fired >= event->recorded) return 0;
     const int status = machine.run_step(*event->stream);
+    if (status == simulated::kBlocked) return int{TESSERA_CUDA_NOT_READY};
     if (status != 0) return status;
     return event->fired >= event->recorded ? 0 : int{TESSERA_CUDA_NOT_READY};
   });
@@ -341,13 +342,14 @@ int Machine::run_step(Stream& stream) {
     stream.steps.pop_front();
     return 0;
   }
-  const Step step = std::move(stream.steps.front());
-  stream.steps.pop_front();
-  if (step.event != nullptr) {
-    step.event->fired = std::max(step.event->fired, step.count);
+  if (Event* event = stream.steps.front().event; event != nullptr) {
+    event->fired = std::max(event->fired, stream.steps.front().count);
+    stream.steps.pop_front();
     return 0;
   }
-  const int status = step.work();
+  const int status = stream.steps.front().work();
+  if (status == simulated::kBlocked) return status;
+  stream.steps.pop_front();
   if (status != 0) {
     // As a device that has failed: nothing works from now on.
     broken = true;

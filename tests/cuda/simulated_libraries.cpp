@@ -4,7 +4,11 @@
 #include <cblas.h>
 #include <lapacke.h>
 
+#include <algorithm>
+#include <array>
 #include <cstring>
+#include <numeric>
+#include <vector>
 
 #include "tests/cuda/simulated_machine.hpp"
 
@@ -50,6 +54,60 @@ int destroy(void* handle) {
 int set_stream(const char* name, void* handle, void* stream) {
   return guarded(name, [&](Machine&) {
     static_cast<Handle*>(handle)->stream = stream;
+    return 0;
+  });
+}
+
+template <typename Key>
+int sort_pairs_of(void* const keys[2], void* const values[2], int64_t count, int bits, int which) {
+  const auto n = static_cast<std::size_t>(count);
+  const Key mask = bits >= static_cast<int>(8 * sizeof(Key)) ? ~Key{0} : static_cast<Key>((Key{1} << bits) - 1);
+  const auto* key = static_cast<const Key*>(keys[0]);
+  const auto* value = static_cast<const std::uint32_t*>(values[0]);
+  std::vector<std::size_t> order(n);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return (key[a] & mask) < (key[b] & mask); });
+  std::vector<Key> sorted_keys;
+  std::vector<std::uint32_t> sorted_values;
+  for (const std::size_t i : order) {
+    sorted_keys.push_back(key[i]);
+    sorted_values.push_back(value[i]);
+  }
+  // The other arrays hold nothing of use.
+  std::memset(keys[1 - which], 0xCD, n * sizeof(Key));
+  std::memset(values[1 - which], 0xCD, n * sizeof(std::uint32_t));
+  std::copy(sorted_keys.begin(), sorted_keys.end(), static_cast<Key*>(keys[which]));
+  std::copy(sorted_values.begin(), sorted_values.end(), static_cast<std::uint32_t*>(values[which]));
+  return 0;
+}
+
+int sort_pairs_bytes(int, int64_t count, int bits, std::size_t* bytes) {
+  return guarded("sort_pairs_bytes", [&](Machine&) {
+    *bytes = 256 + 8 * static_cast<std::size_t>(count) * static_cast<std::size_t>(bits) / 64;
+    return 0;
+  });
+}
+
+// As CUB, it ends in either array, according to how many passes there are.
+int sort_pairs(int key_bytes, void* const keys[2], void* const values[2], int64_t count, int bits, void* work,
+               std::size_t work_bytes, int* which, void* stream) {
+  *which = (bits + 7) / 8 % 2;
+  return guarded("sort_pairs", [&, to = *which](Machine& machine) {
+    const std::array<void*, 2> k{keys[0], keys[1]}, v{values[0], values[1]};
+    machine.put(stream, {[&machine, key_bytes, k, v, count, bits, work, work_bytes, to] {
+                           const auto n = static_cast<std::size_t>(count);
+                           for (std::size_t i = 0; i < 2; ++i) {
+                             if (!machine.may_touch(k[i], n * static_cast<std::size_t>(key_bytes), "a sort's keys") ||
+                                 !machine.may_touch(v[i], 4 * n, "a sort's values"))
+                               return kInvalidValue;
+                           }
+                           if (!machine.may_touch(work, work_bytes, "a sort's workspace")) return kInvalidValue;
+                           std::memset(work, 0xCD, work_bytes);
+                           return key_bytes == 4 ? sort_pairs_of<std::uint32_t>(k.data(), v.data(), count, bits, to)
+                                                 : sort_pairs_of<std::uint64_t>(k.data(), v.data(), count, bits, to);
+                         },
+                         nullptr, 0, false});
     return 0;
   });
 }
@@ -218,6 +276,8 @@ void fill_solver(TesseraCudaApi& api) {
 }  // namespace
 
 void fill_libraries(TesseraCudaApi& api) {
+  api.sort_pairs_bytes = sort_pairs_bytes;
+  api.sort_pairs = sort_pairs;
   api.blas_create = [](void** handle) { return create("blas_create", handle); };
   api.blas_destroy = destroy;
   api.blas_set_stream = [](void* handle, void* stream) { return set_stream("blas_set_stream", handle, stream); };

@@ -24,6 +24,9 @@ struct Event {
   struct Stream* stream = nullptr;  ///< on which it was recorded last
 };
 
+/// What work returns that cannot be done yet: it is tried again when somebody asks for the stream.
+inline constexpr int kBlocked = -1;
+
 /// What a stream does next: some work, or waiting for an event.
 struct Step {
   std::function<int()> work;
@@ -66,7 +69,8 @@ struct SimulatedCuda::Machine {
   /// Whether this call is the one that is to fail: its status, or 0.
   int begin_call(const char* name);
   void put(void* stream, simulated::Step step);
-  /// Runs a stream until `until` fires, or to its end; other streams as far as that needs, and by chance.
+  /// Runs a stream until `until` fires, or to its end, or to what is blocked; other streams as far as that needs, and
+  /// by chance.
   int drain(simulated::Stream& stream, const simulated::Event* until, std::uint64_t count);
   int run_step(simulated::Stream& stream);
   void wander();

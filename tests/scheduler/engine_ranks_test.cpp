@@ -289,6 +289,8 @@ TEST(EngineRanksFaults, ARankThatLeavesIsNamed) {
   for (std::size_t r = 0; r < 2; ++r) {
     ASSERT_EQ(outcomes[r].error, "");
     EXPECT_NE(outcomes[r].value.find("rank 2"), std::string::npos) << outcomes[r].value;
+    EXPECT_NE(outcomes[r].value.find("no block had come from it"), std::string::npos)
+        << outcomes[r].value;
   }
 }
 

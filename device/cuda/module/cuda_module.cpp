@@ -46,6 +46,7 @@ TesseraCudaApi make_api() {
   add_runtime(api);
   add_nvrtc(api);
   add_cublas(api);
+  add_cub(api);
   add_cusolver(api);
   return api;
 }

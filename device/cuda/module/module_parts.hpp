@@ -26,6 +26,9 @@ void add_cublas(TesseraCudaApi& api);
 const char* cublas_error_text(int status);
 std::string cublas_version();
 
+/// Sorting; its statuses are the runtime's, and its version is the toolkit's.
+void add_cub(TesseraCudaApi& api);
+
 void add_cusolver(TesseraCudaApi& api);
 const char* cusolver_error_text(int status);
 std::string cusolver_version();
