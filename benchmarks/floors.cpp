@@ -14,7 +14,7 @@
 #include <thread>
 #include <vector>
 
-#if defined(__AVX512F__)
+#if defined(__AVX__)
 #include <immintrin.h>
 #endif
 
@@ -25,8 +25,22 @@ constexpr std::int64_t kPiece = std::int64_t{1} << 18;  // elements handed to a 
 constexpr std::int64_t kStrip = 512;  // elements that stay in the first-level cache
 constexpr std::int64_t kTile = 64;
 
+// The target's own registers: GCC works on wider vectors one number at a time. TESSERA_ZIP_LOW and
+// TESSERA_ZIP_HIGH take numbers of two vectors in turns.
+#if defined(__AVX512F__)
 typedef double Vector __attribute__((vector_size(64)));
-constexpr std::int64_t kLanes = 8;
+#define TESSERA_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define TESSERA_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#elif defined(__AVX__)
+typedef double Vector __attribute__((vector_size(32)));
+#define TESSERA_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define TESSERA_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#else
+typedef double Vector __attribute__((vector_size(16)));
+#define TESSERA_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 2)
+#define TESSERA_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 1, 3)
+#endif
+constexpr std::int64_t kLanes = sizeof(Vector) / sizeof(double);
 
 Vector load(const double* p) {
   Vector v;
@@ -34,12 +48,18 @@ Vector load(const double* p) {
   return v;
 }
 
-/// Writes past the caches; `to` is 64-byte aligned and `count` a multiple of 8, or it copies.
+/// Writes past the caches where `to` is aligned for it, or copies.
 void stream(double* to, const double* from, std::int64_t count) {
-#if defined(__AVX512F__)
-  if (reinterpret_cast<std::uintptr_t>(to) % 64 == 0) {
+#if defined(__AVX__)
+  if (reinterpret_cast<std::uintptr_t>(to) % sizeof(Vector) == 0) {
     std::int64_t i = 0;
-    for (; i + kLanes <= count; i += kLanes) _mm512_stream_pd(to + i, _mm512_loadu_pd(from + i));
+    for (; i + kLanes <= count; i += kLanes) {
+#if defined(__AVX512F__)
+      _mm512_stream_pd(to + i, _mm512_loadu_pd(from + i));
+#else
+      _mm256_stream_pd(to + i, _mm256_loadu_pd(from + i));
+#endif
+    }
     to += i;
     from += i;
     count -= i;
@@ -95,13 +115,13 @@ void transpose_tile(const double* x, std::int64_t row, double* out, const double
       for (int round = 1; round < kLanes; round *= 2) {
         Vector mixed[kLanes];
         for (int i = 0; i < kLanes / 2; ++i) {
-          mixed[2 * i] = __builtin_shufflevector(rows[i], rows[i + 4], 0, 8, 1, 9, 2, 10, 3, 11);
-          mixed[2 * i + 1] =
-              __builtin_shufflevector(rows[i], rows[i + 4], 4, 12, 5, 13, 6, 14, 7, 15);
+          mixed[2 * i] = TESSERA_ZIP_LOW(rows[i], rows[i + kLanes / 2]);
+          mixed[2 * i + 1] = TESSERA_ZIP_HIGH(rows[i], rows[i + kLanes / 2]);
         }
         for (int i = 0; i < kLanes; ++i) rows[i] = mixed[i];
       }
-      for (int i = 0; i < kLanes; ++i) std::memcpy(out + (c + i) * kTile + r, &rows[i], 64);
+      for (int i = 0; i < kLanes; ++i)
+        std::memcpy(out + (c + i) * kTile + r, &rows[i], sizeof(Vector));
     }
   }
 }

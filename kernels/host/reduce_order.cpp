@@ -58,30 +58,29 @@ struct Extreme {
 
   template <std::int64_t kCols>
   static void columns(const FoldArgs& a, std::int64_t c) {
+    constexpr std::int64_t kPer =
+        std::min<std::int64_t>(kCols, kVectorBytes / static_cast<std::int64_t>(sizeof(T)));
+    constexpr std::int64_t kVectors = kCols / kPer;
+    using V = Vector<T, kPer>;
     const T* x = values<T>(a) + c;
-    T* best = at<T>(a.work[0]) + c;
-    T b[kCols];
-    T nan[kCols] = {};
-    for (std::int64_t l = 0; l < kCols; ++l) b[l] = best[l];
-    if constexpr (kKeepNan) {
-      for (std::int64_t l = 0; l < kCols; ++l) nan[l] = at<T>(a.work[1])[c + l];
-    }
+    V best[kVectors];
+    V nan[kVectors] = {};
+    std::memcpy(best, at<T>(a.work[0]) + c, sizeof best);
+    if constexpr (kKeepNan) std::memcpy(nan, at<T>(a.work[1]) + c, sizeof nan);
     for (std::int64_t r = 0; r < a.rows; ++r) {
       const T* row = x + r * a.pitch;
       if constexpr (kCols == kLanes) prefetch<kCols>(row, a.ahead);
-      for (std::int64_t l = 0; l < kCols; ++l) {
-        if constexpr (kFloat && kSkipNan) {
-          b[l] = improves<kMax>(row[l], b[l]) || is_nan(b[l]) ? row[l] : b[l];
-        } else {
-          b[l] = improves<kMax>(row[l], b[l]) ? row[l] : b[l];
-        }
-        if constexpr (kKeepNan) nan[l] = is_nan(row[l]) ? row[l] : nan[l];
+      for (std::int64_t i = 0; i < kVectors; ++i) {
+        V v;
+        std::memcpy(&v, row + i * kPer, sizeof v);
+        auto take = kMax ? v > best[i] : v < best[i];
+        if constexpr (kFloat && kSkipNan) take |= best[i] != best[i];
+        best[i] = take ? v : best[i];
+        if constexpr (kKeepNan) nan[i] = v != v ? v : nan[i];
       }
     }
-    for (std::int64_t l = 0; l < kCols; ++l) best[l] = b[l];
-    if constexpr (kKeepNan) {
-      for (std::int64_t l = 0; l < kCols; ++l) at<T>(a.work[1])[c + l] = nan[l];
-    }
+    std::memcpy(at<T>(a.work[0]) + c, best, sizeof best);
+    if constexpr (kKeepNan) std::memcpy(at<T>(a.work[1]) + c, nan, sizeof nan);
   }
 
   static void flush(const Work& work, std::int64_t rows, std::int64_t cols, const Planes& out) {
