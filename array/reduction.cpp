@@ -33,10 +33,11 @@ Array in_larger_blocks(const Array& x, const std::vector<bool>& axes,
                        const std::source_location& where) {
   constexpr std::int64_t kFew = 8;
   constexpr std::int64_t kMostTogether = 4;
-  constexpr std::int64_t kMostBytes = std::int64_t{64} << 20;
+  constexpr std::int64_t kMostBytes = std::int64_t{32} << 20;
   std::vector<AxisChunks> cuts = x.chunks().axes();
   std::int64_t elements = 1;
-  std::int64_t bytes = static_cast<std::int64_t>(itemsize(x.dtype()));
+  // What is computed for the elements may be read as something wider.
+  std::int64_t bytes = std::max<std::int64_t>(8, static_cast<std::int64_t>(itemsize(x.dtype())));
   for (std::size_t i = 0; i < axes.size(); ++i) {
     if (axes[i]) elements *= std::max<std::int64_t>(cuts[i].max_size(), 1);
     bytes *= std::max<std::int64_t>(cuts[i].max_size(), 1);

@@ -25,7 +25,7 @@ struct Route {
   int there = 0;
 };
 
-/// Thread safe. Its calls do not block.
+/// Thread safe. Its calls wait for no other rank.
 class DeviceLinks {
  public:
   /// Brings a text to the hear() of another rank's links; those to a rank arrive in order.
@@ -50,9 +50,9 @@ class DeviceLinks {
   virtual void lost(Rank rank) noexcept = 0;
 };
 
-/// Links by NCCL.
+/// Links by NCCL of the rank on `machine`.
 std::shared_ptr<DeviceLinks> open_nccl_links(const TesseraCudaApi& cuda, const TesseraNcclApi& nccl,
-                                             DeviceLinks::Tell tell);
+                                             const std::string& machine, DeviceLinks::Tell tell);
 /// NCCL's functions where its module and its library are there; else null and why.
 const TesseraNcclApi* find_nccl(std::string& problem);
 /// "NCCL 2.28.9", or why it is not available.

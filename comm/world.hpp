@@ -19,8 +19,8 @@ class World {
   virtual std::int32_t ranks() const noexcept = 0;
   /// The machine that a rank runs on, for errors.
   virtual const std::string& host(Rank rank) const = 0;
-  /// What that rank said of the devices that it sees on its machine: ranks of one machine that say
-  /// the same share them.
+  /// What that rank said of the devices that it is to use on its machine: ranks of one machine that
+  /// say the same share them.
   virtual const std::string& devices(Rank) const { return no_devices_; }
   /// The same number on all ranks of a job, another one in the next job.
   virtual std::uint64_t job_number() const noexcept = 0;
@@ -37,7 +37,7 @@ class World {
 /// What a rank says of itself to those that it meets.
 struct RankCard {
   std::string build;    ///< what must be the same on all ranks: version, and what bits depend on
-  std::string devices;  ///< that it sees on its machine
+  std::string devices;  ///< that it is to use on its machine
 };
 
 /// The world of this process, joined at the first call: what a launcher's variables say, or one

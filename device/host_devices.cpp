@@ -127,13 +127,13 @@ int cuda_device_count(const TesseraCudaApi& api) {
   return count;
 }
 
-std::string cuda_addresses(const TesseraCudaApi* api) {
+std::string cuda_addresses(const TesseraCudaApi& api, const std::vector<int>& devices) {
   std::string out;
-  const int count = api == nullptr ? 0 : cuda_device_count(*api);
-  for (int device = 0; device < count; ++device) {
-    TesseraCudaDeviceInfo info{};
-    cuda::check(*api, TESSERA_CUDA_RUNTIME, api->device_info(device, &info), "device_info");
-    out += core::text(device == 0 ? "" : " ", info.pci_bus_id);
+  for (const int device : devices) {
+    char text[32] = {};
+    cuda::check(api, TESSERA_CUDA_RUNTIME, api.device_address(device, text, sizeof text),
+                "device_address");
+    out += core::text(out.empty() ? "" : " ", text);
   }
   return out;
 }

@@ -38,7 +38,7 @@ constexpr double kDeviceShare = 0.65;
 constexpr double kHostShare = 0.10;
 constexpr double kDiskShare = 0.50;
 constexpr double kStagingShare = 0.10;  // pinned memory for copies to and from GPUs
-constexpr double kMessageShare = 0.10;  // blocks between ranks
+constexpr double kMessageShare = 0.20;  // blocks between ranks
 
 std::size_t share(double part, std::size_t bytes) { return static_cast<std::size_t>(part * static_cast<double>(bytes)); }
 
@@ -79,7 +79,7 @@ int worker_count(const SessionOptions& options, const core::Environment& env, in
   return env.workers.value_or(bound ? cores : std::max(1, cores / ranks));
 }
 
-// The ranks of this machine whose processes see the same devices, and this one's place among them.
+// The ranks of this machine that are to use the same devices, and this one's place among them.
 struct Neighbours {
   std::size_t count = 0;
   std::size_t place = 0;
@@ -96,8 +96,8 @@ Neighbours neighbours(const comm::World& world) {
   return out;
 }
 
-// Each of several ranks takes its share of the GPUs that all of them see; where there are fewer GPUs than ranks,
-// some share one and its memory.
+// Each of several ranks takes its share of the GPUs that all of them are to use; where there are fewer GPUs than
+// ranks, some share one and its memory, of which all take equal parts, so that they plan alike.
 void share_out(const Neighbours& ranks, device::HostDevicesOptions& out) {
   const std::vector<int> all = out.cuda_devices;
   const std::size_t count = all.size();
@@ -105,10 +105,20 @@ void share_out(const Neighbours& ranks, device::HostDevicesOptions& out) {
     const auto at = [&](std::size_t place) { return all.begin() + static_cast<std::ptrdiff_t>(place * count / ranks.count); };
     out.cuda_devices.assign(at(ranks.place), at(ranks.place + 1));
   } else {
-    const std::size_t device = ranks.place % count;
-    out.cuda_devices = {all[device]};
-    out.cuda_sharers = static_cast<int>((ranks.count - device + count - 1) / count);
+    out.cuda_devices = {all[ranks.place % count]};
+    out.cuda_sharers = static_cast<int>((ranks.count + count - 1) / count);
   }
+}
+
+// CUDA's numbers of what a text asks for.
+std::vector<int> cuda_numbers(const std::vector<device::DeviceId>& ids, const TesseraCudaApi& api) {
+  std::vector<int> out;
+  for (const device::DeviceId& id : ids) out.push_back(id.number);
+  if (ids.front().number == device::kAllDevices) {
+    out.resize(static_cast<std::size_t>(device::cuda_device_count(api)));
+    std::iota(out.begin(), out.end(), 0);
+  }
+  return out;
 }
 
 // The GPUs that were asked for. Where there are none to be used, that is said and the host computes.
@@ -123,11 +133,7 @@ void choose_devices(const std::string& text, const Seams& seams, const comm::Wor
     core::log(core::LogLevel::kWarning, core::text("no CUDA devices (", problem, "): the host computes instead of ", text));
     return;
   }
-  for (const device::DeviceId& id : ids) out.cuda_devices.push_back(id.number);
-  if (ids.front().number == device::kAllDevices) {
-    out.cuda_devices.resize(static_cast<std::size_t>(device::cuda_device_count(*out.cuda)));
-    std::iota(out.cuda_devices.begin(), out.cuda_devices.end(), 0);
-  }
+  out.cuda_devices = cuda_numbers(ids, *out.cuda);
   share_out(neighbours(world), out);
 }
 
@@ -209,9 +215,10 @@ comm::RankCard rank_card() {
   comm::RankCard out;
   out.build = TESSERA_VERSION_STRING;
   if (!env.mixed_profile) out.build += core::text(" (", kernels::numeric_profile(), ")");
+  const std::vector<device::DeviceId> ids = device::parse_devices(env.devices);
   std::string problem;
-  if (device::parse_devices(env.devices).front().kind == device::DeviceKind::kCuda)
-    out.devices = device::cuda_addresses(device::find_cuda(problem));
+  const TesseraCudaApi* cuda = ids.front().kind == device::DeviceKind::kCuda ? device::find_cuda(problem) : nullptr;
+  if (cuda != nullptr) out.devices = device::cuda_addresses(*cuda, cuda_numbers(ids, *cuda));
   return out;
 }
 
@@ -252,12 +259,14 @@ struct Session::Impl {
   void open_links(const TesseraCudaApi& cuda) {
     const TesseraNcclApi* nccl = seams.nccl;
     std::string problem = "TESSERA_TRANSPORT asks for another way";
-    if (nccl == nullptr && core::job().carrier == core::Carrier::kAuto) nccl = comm::find_nccl(problem);
+    // Another machine's devices than this one's are not NCCL's.
+    const bool real = seams.cuda == nullptr && core::job().carrier == core::Carrier::kAuto;
+    if (nccl == nullptr && real) nccl = comm::find_nccl(problem);
     if (nccl == nullptr) {
       core::log(core::LogLevel::kInfo, core::text("blocks between GPUs of different ranks go through the hosts: ", problem));
       return;
     }
-    links = exchange->links([&](comm::DeviceLinks::Tell tell) { return comm::open_nccl_links(cuda, *nccl, std::move(tell)); });
+    links = exchange->links([&](comm::DeviceLinks::Tell tell) { return comm::open_nccl_links(cuda, *nccl, world.host(world.rank()), std::move(tell)); });
   }
 
   void log_start() const {

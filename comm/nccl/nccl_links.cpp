@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "core/environment.hpp"
@@ -15,6 +16,9 @@ namespace {
 // Of one link: the next message is queued while these are on their way.
 constexpr std::size_t kMostFlying = 4;
 constexpr std::chrono::seconds kConnectWithin{60};
+// Both ends queue a message at about the same time. One that is not through by then never will be:
+// devices may do the work of several links in orders in which each waits for another's.
+constexpr std::chrono::seconds kThroughWithin{120};
 // How long the stream of an aborted link has to become quiet.
 constexpr std::chrono::seconds kQuietWithin{10};
 constexpr std::chrono::microseconds kLookEvery{20};
@@ -28,12 +32,17 @@ std::uint64_t next_number() {
 }  // namespace
 
 std::shared_ptr<DeviceLinks> open_nccl_links(const TesseraCudaApi& cuda, const TesseraNcclApi& nccl,
-                                             DeviceLinks::Tell tell) {
-  return std::make_shared<NcclLinks>(cuda, nccl, std::move(tell));
+                                             const std::string& machine, DeviceLinks::Tell tell) {
+  return std::make_shared<NcclLinks>(cuda, nccl, machine, std::move(tell));
 }
 
-NcclLinks::NcclLinks(const TesseraCudaApi& cuda, const TesseraNcclApi& nccl, Tell tell)
-    : cuda_(cuda), nccl_(nccl), tell_(std::move(tell)), thread_([this] { run(); }) {}
+NcclLinks::NcclLinks(const TesseraCudaApi& cuda, const TesseraNcclApi& nccl, std::string machine,
+                     Tell tell)
+    : cuda_(cuda),
+      nccl_(nccl),
+      machine_(std::move(machine)),
+      tell_(std::move(tell)),
+      thread_([this] { run(); }) {}
 
 NcclLinks::~NcclLinks() {
   {
@@ -46,8 +55,9 @@ NcclLinks::~NcclLinks() {
 }
 
 std::string NcclLinks::address_of(int device) const {
-  TesseraCudaDeviceInfo info{};
-  return cuda_.device_info(device, &info) == TESSERA_CUDA_OK ? info.pci_bus_id : "";
+  char text[32] = {};
+  cuda_.device_address(device, text, sizeof text);
+  return core::text(text, " of ", machine_);
 }
 
 // What ranks ask of links
@@ -70,9 +80,16 @@ bool NcclLinks::send(const Route& route, const std::byte* data, std::size_t byte
         other.there != route.there)
       continue;
     if (link->state != State::kReady || bytes == 0) return false;
-    announce(link->number);
     // NCCL takes what it only reads by the same pointer as what it writes.
-    link->waiting.push_back({const_cast<std::byte*>(data), bytes, std::move(done), nullptr});
+    link->waiting.push_back({const_cast<std::byte*>(data), bytes, std::move(done)});
+    try {
+      announce(link->number);
+    } catch (...) {
+      // The other end may or may not have heard.
+      link->waiting.pop_back();
+      mark_broken(*link, "a message could not be announced", false);
+      throw;
+    }
     news_ = true;
     changed_.notify_one();
     return true;
@@ -87,7 +104,6 @@ void NcclLinks::request(const Route& route) {
   link->outgoing = true;
   link->route = route;
   link->number = next_number();
-  link->since = Clock::now();
   const int status = nccl_.unique_id(link->id);
   if (status != TESSERA_NCCL_OK) {
     mark_broken(*link, nccl_.error_text(status), true);
@@ -115,10 +131,10 @@ void NcclLinks::receive(Rank from, std::uint64_t number, std::byte* data, std::s
     link = links_.back().get();
     link->route.peer = from;
     link->number = number;
-    mark_broken(*link, "it is not known here", true);
+    mark_broken(*link, "it is not known here", false);
   }
   // The thread tells what becomes of it, also where the link is broken.
-  link->waiting.push_back({data, bytes, std::move(done), nullptr});
+  link->waiting.push_back({data, bytes, std::move(done)});
   news_ = true;
   changed_.notify_one();
 }
@@ -144,7 +160,6 @@ void NcclLinks::accept(Rank from, const Word& word) {
   auto link = std::make_unique<Link>();
   link->route = {from, word.receiver, word.sender};
   link->number = word.number;
-  link->since = Clock::now();
   std::memcpy(link->id, word.id, sizeof word.id);
   if (address_of(word.receiver) ==
       std::string(word.address, ::strnlen(word.address, sizeof word.address)))
@@ -166,7 +181,6 @@ void NcclLinks::mark_broken(Link& link, std::string why, bool heard) {
   link.state = State::kBroken;
   link.why = std::move(why);
   link.heard = heard;
-  link.since = Clock::now();
   news_ = true;
   changed_.notify_one();
 }
@@ -282,6 +296,7 @@ bool NcclLinks::queue_next(Link& link) {
       link.waiting.pop_front();
     }
     Message& message = link.flying.back();
+    message.since = Clock::now();
     if (!cuda_good(link, cuda_.set_device(link.route.here), "set_device")) return false;
     const int status = link.outgoing
                            ? nccl_.send(link.comm, message.data, message.bytes, link.stream)
@@ -303,7 +318,9 @@ bool NcclLinks::finish_first(Link& link) {
   const int status = event == nullptr ? int{TESSERA_CUDA_NOT_READY} : cuda_.event_query(event);
   if (status == TESSERA_CUDA_NOT_READY) {
     const int state = nccl_.state(link.comm);
-    if (state != TESSERA_NCCL_IN_PROGRESS) good(link, state, "state");
+    if (state != TESSERA_NCCL_IN_PROGRESS && !good(link, state, "state")) return false;
+    if (Clock::now() - link.flying.front().since > kThroughWithin)
+      fail(link, "NCCL", "a message takes too long", link.outgoing ? "send" : "receive");
     return false;
   }
   if (!cuda_good(link, status, "event_query")) return false;
@@ -314,39 +331,43 @@ bool NcclLinks::finish_first(Link& link) {
   return true;
 }
 
-// What was on a link that is broken is told once its memory is not in use any more.
+// What was on a link that is broken is told once its stream has ended, or does not in a long time:
+// then the device is as good as lost.
 bool NcclLinks::clear_away(Link& link) {
   if (link.comm != nullptr) {
-    nccl_.abort(link.comm);
-    link.comm = nullptr;
+    nccl_.abort(std::exchange(link.comm, nullptr));
+    link.since = Clock::now();
+    const bool ended = link.stream == nullptr ||
+                       cuda_.event_create(link.route.here, &link.quiet) != TESSERA_CUDA_OK ||
+                       cuda_.event_record(link.quiet, link.stream) != TESSERA_CUDA_OK;
+    if (ended && link.quiet != nullptr) cuda_.event_destroy(std::exchange(link.quiet, nullptr));
   }
-  const bool quiet = link.flying.empty() || link.flying.front().event == nullptr ||
-                     cuda_.event_query(link.flying.front().event) != TESSERA_CUDA_NOT_READY;
+  if (link.quiet != nullptr) {
+    const bool late = Clock::now() - link.since > kQuietWithin;
+    if (cuda_.event_query(link.quiet) == TESSERA_CUDA_NOT_READY && !late) return true;
+    if (late) {
+      core::log(core::LogLevel::kError,
+                core::text("cuda:", link.route.here, " still works on a link to rank ",
+                           link.route.peer.number, " that was aborted"));
+    }
+    cuda_.event_destroy(std::exchange(link.quiet, nullptr));
+  }
+  std::deque<Message> over = std::exchange(link.flying, {});
   std::string why;
   {
     const std::lock_guard lock(mutex_);
-    if (!quiet && Clock::now() - link.since < kQuietWithin) return true;
-    if (link.flying.empty() && link.waiting.empty() && link.stream == nullptr && link.heard)
-      return false;
-    if (link.flying.empty() && !link.waiting.empty()) {
-      link.flying.push_back(std::move(link.waiting.front()));
-      link.waiting.pop_front();
-    }
+    std::move(link.waiting.begin(), link.waiting.end(), std::back_inserter(over));
+    link.waiting.clear();
     why = link.why;
   }
-  if (!link.flying.empty()) {
-    Message message = std::move(link.flying.front());
-    link.flying.pop_front();
+  for (const Message& message : over) {
     if (message.event != nullptr) cuda_.event_destroy(message.event);
-    if (message.done) {
-      message.done(std::make_exception_ptr(CommError(
-          core::text("[comm] a link between devices must last; got the end of one: ", why))));
-    }
-    return true;
+    if (!message.done) continue;
+    message.done(std::make_exception_ptr(CommError(
+        core::text("[comm] a link between devices must last; got the end of one: ", why))));
   }
   if (link.stream != nullptr) cuda_.stream_destroy(std::exchange(link.stream, nullptr));
-  if (!link.heard) tell_broken(link);
-  link.heard = true;
+  if (!std::exchange(link.heard, true)) tell_broken(link);
   return false;
 }
 

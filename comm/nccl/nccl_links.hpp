@@ -18,12 +18,12 @@ namespace tessera::comm {
 /// Each link is a communicator of two devices with a stream of its own at either end, and carries
 /// messages one way: the sender announces each and queues it, the receiver queues it when it hears
 /// of it, so that both have the same order and no message waits for one of another link. One thread
-/// does all of it and asks NCCL and CUDA how far they are; it waits for neither. Where NCCL says
-/// that something is wrong, takes too long to connect or the peer is lost, the link is aborted and
-/// never made again: blocks take the way through the hosts.
+/// does all of it and asks NCCL and CUDA how far they are, so that a link that hangs holds up no
+/// other. Where NCCL says that something is wrong, a connection or a message takes too long, or the
+/// peer is lost, the link is aborted and never made again: blocks take the way through the hosts.
 class NcclLinks final : public DeviceLinks {
  public:
-  NcclLinks(const TesseraCudaApi& cuda, const TesseraNcclApi& nccl, Tell tell);
+  NcclLinks(const TesseraCudaApi& cuda, const TesseraNcclApi& nccl, std::string machine, Tell tell);
   ~NcclLinks() override;
 
   bool send(const Route& route, const std::byte* data, std::size_t bytes, const Announce& announce,
@@ -41,6 +41,7 @@ class NcclLinks final : public DeviceLinks {
     std::size_t bytes = 0;
     Messenger::Done done;
     void* event = nullptr;  // fires when it is through; null until NCCL has queued it
+    Clock::time_point since = {};  // queued
   };
   enum class State : std::uint8_t { kConnecting, kReady, kBroken };
   struct Link {
@@ -57,7 +58,8 @@ class NcclLinks final : public DeviceLinks {
     void* comm = nullptr;
     void* stream = nullptr;
     std::deque<Message> flying;  // queued on the stream, or being queued: the last one
-    Clock::time_point since;     // connecting, or broken
+    void* quiet = nullptr;       // fires when the stream of a broken link has ended
+    Clock::time_point since = Clock::now();  // there, or cleared away
   };
   /// What links tell each other.
   struct Word {
@@ -66,7 +68,7 @@ class NcclLinks final : public DeviceLinks {
     std::int32_t receiver;
     std::uint32_t outgoing;  // of kBroken: the link is one of who says so
     std::uint64_t number;
-    char address[32];  // of the sender's device
+    char address[128];  // of the sender's device
     char id[TESSERA_NCCL_ID_BYTES];
   };
 
@@ -89,6 +91,7 @@ class NcclLinks final : public DeviceLinks {
 
   const TesseraCudaApi& cuda_;
   const TesseraNcclApi& nccl_;
+  const std::string machine_;
   const Tell tell_;
   std::mutex mutex_;
   std::condition_variable changed_;

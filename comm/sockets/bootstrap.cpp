@@ -260,6 +260,7 @@ class Joining {
     need_token(here);
     const Socket listener =
         listen_at(job_.interface.empty() ? here.host : interface_address(job_.interface), 0);
+    need_token(local_address(listener));
     prove(first, job_.token, false, deadline_);
     send_text(first, hello(local_address(listener)).dump(), deadline_);
     // Rank 0 answers when all have come.

@@ -16,7 +16,7 @@ namespace tessera::comm {
 struct Meeting {
   std::vector<std::string> hosts;     ///< by rank, as what follows
   std::vector<std::string> carriers;  ///< what each said of itself
-  std::vector<std::string> devices;   ///< that each sees
+  std::vector<std::string> devices;   ///< that each is to use
   std::vector<Socket> sockets;        ///< connected; this rank's is empty
   SocketOptions options;
   std::uint64_t number = 0;  ///< the same on all ranks

@@ -76,6 +76,8 @@ struct TesseraCudaApi {
   /* Devices */
   int (*device_count)(int* count);
   int (*device_info)(int device, struct TesseraCudaDeviceInfo* info);
+  /* Its PCI address, which makes no context on it. */
+  int (*device_address)(int device, char* text, int bytes);
   int (*set_device)(int device);
   /* Lets `device` read and write the memory of `peer` directly; *direct is 0 where it cannot. */
   int (*enable_peer)(int device, int peer, int* direct);

@@ -1,6 +1,7 @@
 #include "device/cuda/cuda_system.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "core/module_loader.hpp"
@@ -56,6 +57,9 @@ struct CudaSystem::PerDevice {
 
 const TesseraCudaApi* CudaSystem::find_api(std::string& problem) {
   using Entry = const TesseraCudaApi* (*)();
+  // Work of different streams must not queue behind each other: links between devices (comm/nccl) wait on
+  // theirs for other ranks.
+  ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
   static const core::LoadedModule module =
       core::load_module("libtessera_cuda.so", TESSERA_CUDA_MODULE_ENTRY);
   if (module.entry == nullptr) {

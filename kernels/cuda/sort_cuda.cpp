@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
+#include <optional>
 #include <string_view>
 
 #include "array/block_attributes.hpp"
@@ -199,8 +200,19 @@ class TopkTask : public TaskKernel {
   LaneSorter sorter_;
 };
 
+// Whether CUB has kernels for all devices: those it was compiled for, and newer ones of their kind.
+bool has_cub(CudaSystem& system) {
+  for (std::size_t d = 0; d < system.devices().size(); ++d) {
+    const device::cuda::BorrowedQueue queue(system, d);
+    queue->enter();
+    std::size_t bytes = 0;
+    if (queue->api().sort_pairs_bytes(4, 256, 32, &bytes) != TESSERA_CUDA_OK) return false;
+  }
+  return true;
+}
+
 // Elements have 32-bit numbers in a block.
-bool sorts_on_device(const BlockSpec& spec) {
+bool may_sort_on_device(const BlockSpec& spec) {
   const std::string_view family = spec.kernel();
   if (family != "sort" && family != "topk") return false;
   const DType dtype = spec.inputs[0].dtype;
@@ -208,26 +220,38 @@ bool sorts_on_device(const BlockSpec& spec) {
          spec.inputs[0].grid.max_block_elements() <= std::numeric_limits<std::uint32_t>::max();
 }
 
+// Scratch of the largest block; nothing where the host sorts, which gives the same bits: where CUB
+// has no kernels, and where block, result and scratch do not fit a device together.
+std::optional<std::size_t> sort_scratch(CudaSystem& system, const BlockSpec& spec) {
+  if (!may_sort_on_device(spec) || !has_cub(system)) return std::nullopt;
+  const DType dtype = spec.inputs[0].dtype;
+  const std::int64_t total = spec.inputs[0].grid.max_block_elements();
+  if (total == 0) return 0;
+  // Lanes of one element are the most that there can be.
+  const SortLayout layout(dtype, total, 1);
+  std::size_t most = 0;
+  for (std::size_t d = 0; d < system.devices().size(); ++d) {
+    const device::cuda::BorrowedQueue queue(system, d);
+    most = std::max(most, layout.before_work() + work_bytes(*queue, layout, total));
+  }
+  constexpr std::size_t kResultBytes = 8 + 8;  // at most: an element and its position
+  const std::size_t all = most + at(total) * (itemsize(dtype) + kResultBytes);
+  for (const device::Device& device : system.devices()) {
+    if (all > device.pool->limit_bytes()) return std::nullopt;
+  }
+  return most;
+}
+
 }  // namespace
 
 std::unique_ptr<TaskKernel> make_sort_cuda(KernelCache& cache, const BlockSpec& spec) {
-  if (!sorts_on_device(spec)) return nullptr;
+  if (!sort_scratch(cache.system(), spec)) return nullptr;
   if (std::string_view(spec.kernel()) == "sort") return std::make_unique<SortTask>(cache, spec);
   return std::make_unique<TopkTask>(cache, spec);
 }
 
 std::size_t sort_scratch_cuda(CudaSystem& system, const BlockSpec& spec) {
-  if (!sorts_on_device(spec)) return 0;
-  const std::int64_t total = spec.inputs[0].grid.max_block_elements();
-  if (total == 0) return 0;
-  // Lanes of one element are the most that there can be.
-  const SortLayout layout(spec.inputs[0].dtype, total, 1);
-  std::size_t most = 0;
-  for (std::size_t d = 0; d < system.devices().size(); ++d) {
-    const device::cuda::BorrowedQueue queue(system, d);
-    most = std::max(most, work_bytes(*queue, layout, total));
-  }
-  return layout.before_work() + most;
+  return sort_scratch(system, spec).value_or(0);
 }
 
 }  // namespace tessera::kernels::cuda

@@ -68,8 +68,12 @@ void HostRun::start_fetch(const FetchLaunch& fetch) {
   WorkItem& item = new_link(WorkItem::Kind::kFetch, fetch.id, fetch.key, fetch.from,
                             {Tier::kDevice, fetch.device}, fetch.bytes);
   item.to = &stored(fetch.buffer);
-  if (devices_.cuda() != nullptr) return stage(item);
   ++outstanding_;
+  try {
+    if (devices_.cuda() != nullptr) return stage(item);
+  } catch (...) {
+    return not_begun(item);
+  }
   begin_fetch(item);
 }
 
@@ -110,9 +114,13 @@ void HostRun::start_send(const SendLaunch& launch) {
   ++sending_;
   const bool elsewhere = launch.place.tier == Tier::kDisk ||
                          (launch.place.tier == Tier::kDevice && devices_.cuda() != nullptr);
-  if (send_direct(item)) return;
-  if (elsewhere) return stage(item);
   ++outstanding_;
+  try {
+    if (send_direct(item)) return;
+    if (elsewhere) return stage(item);
+  } catch (...) {
+    return not_begun(item);
+  }
   send(item, item.from->memory.data());
 }
 
@@ -124,11 +132,8 @@ bool HostRun::send_direct(WorkItem& item) {
   pull_devices_.erase(target);
   if (item.place.tier != Tier::kDevice) return false;
   const int here = devices_.devices()[item.place.device].id.number;
-  if (!step_->send_direct({item.peer, here, there}, item.request, item.from->memory.data(),
-                          item.bytes, when_sent(item)))
-    return false;
-  ++outstanding_;
-  return true;
+  return step_->send_direct({item.peer, here, there}, item.request, item.from->memory.data(),
+                            item.bytes, when_sent(item));
 }
 
 // On a stream of the disk or of a device, which then sends it.
@@ -168,18 +173,13 @@ void HostRun::streamed(WorkItem& item) noexcept {
 void HostRun::stage(WorkItem& item) {
   MessageMemory& memory = message_memory(item);
   const std::size_t limit = memory.pool.limit_bytes();
-  ++outstanding_;
   if (item.bytes <= limit) return memory.waiting.push_back(&item);
-  try {
-    throw OutOfMemory(
-        core::text("[memory] a block on its way between ranks must fit half of the message memory; "
-                   "got ",
-                   format_bytes(item.bytes), " with ", format_bytes(limit),
-                   "; try smaller chunks or another TESSERA_MESSAGE_MEMORY"),
-        item.bytes, limit, limit);
-  } catch (...) {
-    not_begun(item);
-  }
+  throw OutOfMemory(
+      core::text(
+          "[memory] a block on its way between ranks must fit half of the message memory; got ",
+          format_bytes(item.bytes), " with ", format_bytes(limit),
+          "; try smaller chunks or another TESSERA_MESSAGE_MEMORY"),
+      item.bytes, limit, limit);
 }
 
 void HostRun::begin_staged(MessageMemory& memory) noexcept {

@@ -143,13 +143,16 @@ TEST(EngineCudaRanksDevices, RanksOfOneMachineShareItsDevicesOut) {
   EXPECT_EQ(devices_in(three[2]), "cuda:3") << three[2];
 }
 
-// Of 512 MiB that are free, half is left for other things; three ranks share what is not.
+// Of 512 MiB that are free, half is left for other things; two ranks of a device share the rest, and a
+// rank that has one alone takes no more, so that all plan alike.
 TEST(EngineCudaRanksDevices, RanksThatShareADeviceShareItsMemory) {
   const auto alone = descriptions(1, 1, "cuda:0");
   EXPECT_NE(alone[0].find("cuda:0: 256 MiB"), std::string::npos) << alone[0];
   const auto four = descriptions(4, 2, "cuda:*");
   EXPECT_NE(four[0].find("cuda:0: 128 MiB"), std::string::npos) << four[0];
   EXPECT_NE(four[3].find("cuda:1: 128 MiB"), std::string::npos) << four[3];
+  for (const std::string& one : descriptions(3, 2, "cuda:*"))
+    EXPECT_NE(one.find(": 128 MiB"), std::string::npos) << one;
 }
 
 TEST(EngineCudaRanksDevices, RanksOnDevicesOfDifferentKindsAreRefused) {

@@ -29,7 +29,7 @@ class NcclLinksTest : public ::testing::Test {
   void SetUp() override { start(); }
   void start() {
     for (int r = 0; r < kRanks; ++r) {
-      links_[r] = comm::open_nccl_links(machine_.api(), nccl_.api(),
+      links_[r] = comm::open_nccl_links(machine_.api(), nccl_.api(), machines_[r],
                                         [this, r](Rank to, const std::string& text) {
                                           const std::lock_guard lock(words_mutex_);
                                           words_.push_back({r, to.number, text});
@@ -117,6 +117,7 @@ class NcclLinksTest : public ::testing::Test {
     int to;
     std::string text;
   };
+  const char* machines_[kRanks] = {"one", "one", "two"};
   SimulatedCuda machine_{{.devices = kRanks}};
   SimulatedNccl nccl_;
   std::shared_ptr<DeviceLinks> links_[kRanks];
@@ -256,6 +257,31 @@ TEST_F(NcclLinksTest, OneDeviceHasNoLinkToItself) {
     std::this_thread::sleep_for(1ms);
   }
   release(data);
+}
+
+// Addresses are a machine's own: the same one of another machine is another device.
+TEST_F(NcclLinksTest, DevicesOfTwoMachinesMayHaveOneAddress) {
+  std::byte* data = memory(0, 64);
+  std::byte* target = memory(0, 64);
+  bool linked = false;
+  for (int i = 0; i < 10'000 && !linked; ++i) {
+    std::promise<std::exception_ptr> sent, received;
+    linked = links_[0]->send(
+        {Rank{2}, 0, 0}, data, 64,
+        [&](std::uint64_t link) {
+          links_[2]->receive(Rank{0}, link, target, 64,
+                             [&](std::exception_ptr failure) { received.set_value(failure); });
+        },
+        [&](std::exception_ptr failure) { sent.set_value(failure); });
+    if (linked) {
+      EXPECT_EQ(sent.get_future().get(), nullptr);
+      EXPECT_EQ(received.get_future().get(), nullptr);
+    }
+    std::this_thread::sleep_for(1ms);
+  }
+  EXPECT_TRUE(linked);
+  release(data);
+  release(target);
 }
 
 TEST_F(NcclLinksTest, WhatNcclRefusesTakesAnotherWay) {

@@ -186,6 +186,13 @@ void fill_devices(TesseraCudaApi& api) {
     });
   };
   api.device_info = device_info;
+  api.device_address = [](int device, char* text, int bytes) {
+    return guarded("device_address", [&](Machine& machine) {
+      if (device < 0 || device >= machine.options.devices) return kInvalidValue;
+      std::snprintf(text, static_cast<std::size_t>(bytes), "0000:%02d:00.0", device);
+      return 0;
+    });
+  };
   api.set_device = set_device;
   api.enable_peer = enable_peer;
   api.synchronize_device = [](int device) {

@@ -277,6 +277,9 @@ void range_pop() { nvtxRangePop(); }
 void add_runtime(TesseraCudaApi& api) {
   api.device_count = device_count;
   api.device_info = device_info;
+  api.device_address = [](int device, char* text, int bytes) {
+    return int{cudaDeviceGetPCIBusId(text, bytes, device)};
+  };
   api.set_device = set_device;
   api.enable_peer = enable_peer;
   api.synchronize_device = synchronize_device;
