@@ -33,16 +33,18 @@ Array in_larger_blocks(const Array& x, const std::vector<bool>& axes,
                        const std::source_location& where) {
   constexpr std::int64_t kFew = 8;
   constexpr std::int64_t kMostTogether = 4;
-  constexpr std::int64_t kMostBytes = std::int64_t{32} << 20;
+  constexpr std::int64_t kMostBytes = std::int64_t{64} << 20;
   std::vector<AxisChunks> cuts = x.chunks().axes();
   std::int64_t elements = 1;
   // What is computed for the elements may be read as something wider.
   std::int64_t bytes = std::max<std::int64_t>(8, static_cast<std::int64_t>(itemsize(x.dtype())));
   for (std::size_t i = 0; i < axes.size(); ++i) {
-    if (axes[i]) elements *= std::max<std::int64_t>(cuts[i].max_size(), 1);
-    bytes *= std::max<std::int64_t>(cuts[i].max_size(), 1);
+    const std::int64_t extent = std::max<std::int64_t>(cuts[i].max_size(), 1);
+    if (extent > kMostBytes / bytes) return x;
+    if (axes[i]) elements *= extent;
+    bytes *= extent;
   }
-  if (elements >= kFew || bytes > kMostBytes) return x;
+  if (elements >= kFew) return x;
   std::int64_t room = std::min(kMostTogether, kMostBytes / bytes);
   for (std::size_t i = axes.size(); i-- > 0;) {
     const std::int64_t together = axes[i] ? std::min(room, cuts[i].count()) : 1;
