@@ -26,6 +26,10 @@ Array assemble_stretches(std::string name, const Array& x,
                          std::optional<Scalar> fill, ChunkGrid grid,
                          const std::source_location& where);
 
+/// Blocks of one array that a task may gather to read it in another grid: more are copied into that
+/// grid first, for they must all be there at once.
+constexpr std::int64_t kMostGathered = 4;
+
 /// x in the given grid, which has x's shape; x itself when it has that grid.
 Array rechunk_to(const Array& x, ChunkGrid grid, const std::source_location& where);
 

@@ -32,7 +32,6 @@ void check_not_empty(ReduceOp op, const Array& x, const std::vector<bool>& axes)
 Array in_larger_blocks(const Array& x, const std::vector<bool>& axes,
                        const std::source_location& where) {
   constexpr std::int64_t kFew = 8;
-  constexpr std::int64_t kMostTogether = 4;
   constexpr std::int64_t kMostBytes = std::int64_t{64} << 20;
   std::vector<AxisChunks> cuts = x.chunks().axes();
   std::int64_t elements = 1;
@@ -45,7 +44,7 @@ Array in_larger_blocks(const Array& x, const std::vector<bool>& axes,
     bytes *= extent;
   }
   if (elements >= kFew) return x;
-  std::int64_t room = std::min(kMostTogether, kMostBytes / bytes);
+  std::int64_t room = std::min(array::kMostGathered, kMostBytes / bytes);
   for (std::size_t i = axes.size(); i-- > 0;) {
     const std::int64_t together = axes[i] ? std::min(room, cuts[i].count()) : 1;
     if (together < 2) continue;

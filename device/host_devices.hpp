@@ -61,7 +61,8 @@ struct HostDevicesOptions {
 const TesseraCudaApi* find_cuda(std::string& problem);
 /// \throws DeviceError.
 int cuda_device_count(const TesseraCudaApi& api);
-/// The addresses on this machine of some devices, by CUDA's numbers here. \throws DeviceError.
+/// The addresses on this machine of some devices, by CUDA's numbers here; "?" for one
+/// that is not there.
 std::string cuda_addresses(const TesseraCudaApi& api, const std::vector<int>& devices);
 
 class HostDevices {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "array/assemble.hpp"
 #include "scheduler/plan/access.hpp"
 
 namespace tessera::scheduler {
@@ -13,9 +14,6 @@ using array::Node;
 
 // Beyond this many operations a program gains nothing and costs compile time and registers on a GPU.
 constexpr int kLargestGroup = 96;
-// Blocks of one array that a task may gather to read it in another grid: more are copied into that grid
-// first, for they must all be there at once.
-constexpr std::int64_t kMostBlocks = 4;
 // What computing a value again may cost, in additions: less than writing and reading it.
 constexpr int kRepeatCost = 12;
 constexpr int kNeverRepeated = kRepeatCost + 1;
@@ -74,9 +72,10 @@ std::int64_t blocks_per_task(const ChunkGrid& grid, const AffineRead& read, cons
     const AxisChunks& axis = tasks.axis(read[d].axis);
     const AxisMap map = blocks_read(grid.axis(static_cast<int>(d)), read[d], axis, 0, axis.extent());
     std::int64_t most = 0;
-    for (std::int64_t c = 0; c < axis.count() && most <= kMostBlocks; ++c) most = std::max(most, map.of(c).count);
+    for (std::int64_t c = 0; c < axis.count() && most <= array::kMostGathered; ++c)
+      most = std::max(most, map.of(c).count);
     blocks *= std::max<std::int64_t>(most, 1);
-    if (blocks > kMostBlocks) break;
+    if (blocks > array::kMostGathered) break;
   }
   return blocks;
 }
@@ -267,7 +266,8 @@ void Fusion::decide_regrid(const Node* node, bool fuse) {
   const std::vector<Request> requests = requests_[node];
   const ChunkGrid& below = node->inputs[0].node()->outputs[static_cast<std::size_t>(node->inputs[0].output())].grid;
   const auto few = [&](const AffineRead& read, const ChunkGrid& tasks) {
-    return fuse && blocks_per_task(below, array::compose(*regrid_read(*node), read), tasks) <= kMostBlocks;
+    return fuse && blocks_per_task(below, array::compose(*regrid_read(*node), read), tasks) <=
+                       array::kMostGathered;
   };
   Fate& fate = fates_[node];
   fate.stored = root_.count(node) > 0 || std::any_of(requests.begin(), requests.end(), [&](const Request& r) {

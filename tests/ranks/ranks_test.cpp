@@ -215,6 +215,20 @@ TEST(Ranks, DifferentProgramsAreToldSo) {
   EXPECT_NE(command.text.find("all ranks compute the same"), std::string::npos) << command.text;
 }
 
+// Ranks whose results may differ compute together only where that is allowed.
+TEST(Ranks, OtherProfilesAreRefusedUnlessAllowed) {
+  for (const bool allowed : {false, true}) {
+    Command command(
+        {TESSERA_TOOL, "run", "-n", "2", "--", "/bin/sh", "-c",
+         "TESSERA_LAPACK_THREADS=$((TESSERA_RANK + 1)) exec \"$0\" bits", TESSERA_RANKS_PROGRAM},
+        {std::string("TESSERA_MIXED_PROFILE=") + (allowed ? "allow" : "refuse")});
+    const int status = command.wait(60s);
+    EXPECT_EQ(status == 0, allowed) << command.text;
+    EXPECT_EQ(command.text.find("all ranks run the same build") == std::string::npos, allowed)
+        << command.text;
+  }
+}
+
 // A launcher that says nothing but what PMIx tells.
 TEST(Ranks, MpirunIsAllItTakes) {
 #ifdef TESSERA_MPIRUN

@@ -87,6 +87,7 @@ TEST_P(EngineRanks, SameBitsWhileBlocksAreSpilled) {
       options.devices = ranks == 2 ? "host:2" : "host:1";
       options.device_memory_bytes = workload().tight_bytes;
       options.host_memory_bytes = host;
+      options.message_memory_bytes = 2 * workload().tight_bytes;
       options.disk_memory_bytes = 64 * kKiB * kKiB;
       spilled += check(ranks, options,
                        std::to_string(ranks) + " ranks, a host tier of " + std::to_string(host));
