@@ -18,6 +18,9 @@
 // What an operation is, as data: the attribute structs of the expression graph's nodes. Shapes, dtypes and
 // chunk grids stand in the node itself. Kernels may include this header; it knows no devices.
 
+namespace tessera {
+class Array;
+}
 namespace tessera::detail {
 class Call;
 }
@@ -73,6 +76,10 @@ struct Stored {
 /// Blocks that an earlier computation left in the session.
 struct Resident {
   std::shared_ptr<void> blocks;
+  /// What computes them anew, where they may be lost.
+  std::shared_ptr<const Array> lineage = nullptr;
+  /// In a lineage, which keeps no blocks: those that may still be there. `blocks` is null then.
+  std::weak_ptr<void> kept = {};
 };
 
 // Maps and views ---------------------------------------------------------------------------------------

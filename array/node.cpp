@@ -12,9 +12,11 @@ using Pending = std::vector<std::shared_ptr<const Node>>;
 // The list that the outermost destructor on this thread works off; null while none runs.
 thread_local Pending* draining = nullptr;
 
-void hand_over(std::vector<Array>& inputs, Pending& pending) {
-  for (const Array& input : inputs) pending.push_back(input.node());
-  inputs.clear();
+void hand_over(Node& node, Pending& pending) {
+  for (const Array& input : node.inputs) pending.push_back(input.node());
+  node.inputs.clear();
+  const auto* kept = std::get_if<Resident>(&node.attributes);
+  if (kept != nullptr && kept->lineage != nullptr) pending.push_back(kept->lineage->node());
 }
 
 }  // namespace
@@ -35,12 +37,12 @@ Node::~Node() {
   // A node that dies inside another's destructor leaves its inputs to the outermost one, so that a
   // chain of any length is freed without recursion.
   if (draining != nullptr) {
-    hand_over(inputs, *draining);
+    hand_over(*this, *draining);
     return;
   }
   Pending pending;
   draining = &pending;
-  hand_over(inputs, pending);
+  hand_over(*this, pending);
   while (!pending.empty()) {
     const std::shared_ptr<const Node> next = std::move(pending.back());
     pending.pop_back();

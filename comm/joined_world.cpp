@@ -16,11 +16,12 @@ namespace {
 class JoinedWorld final : public World {
  public:
   JoinedWorld(Rank rank, std::vector<std::string> hosts, std::vector<std::string> devices,
-              std::uint64_t number, std::unique_ptr<Messenger> messenger)
+              std::uint64_t number, bool recovers, std::unique_ptr<Messenger> messenger)
       : rank_(rank),
         hosts_(std::move(hosts)),
         devices_(std::move(devices)),
         number_(number),
+        recovers_(recovers),
         messenger_(std::move(messenger)) {}
   Rank rank() const noexcept override { return rank_; }
   std::int32_t ranks() const noexcept override { return static_cast<std::int32_t>(hosts_.size()); }
@@ -31,6 +32,7 @@ class JoinedWorld final : public World {
     return devices_[static_cast<std::size_t>(rank.number)];
   }
   std::uint64_t job_number() const noexcept override { return number_; }
+  bool recovers() const noexcept override { return recovers_; }
   Messenger* messenger() noexcept override { return messenger_.get(); }
 
  private:
@@ -38,6 +40,7 @@ class JoinedWorld final : public World {
   const std::vector<std::string> hosts_;
   const std::vector<std::string> devices_;
   const std::uint64_t number_;
+  const bool recovers_;
   const std::unique_ptr<Messenger> messenger_;
 };
 
@@ -81,7 +84,7 @@ std::unique_ptr<World> join(const core::Job& job, const RankCard& card, Socket l
     messenger = std::move(sockets);
   }
   return std::make_unique<JoinedWorld>(rank, std::move(met.hosts), std::move(met.devices),
-                                       met.number, std::move(messenger));
+                                       met.number, job.recover, std::move(messenger));
 }
 
 }  // namespace tessera::comm

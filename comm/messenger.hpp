@@ -5,6 +5,7 @@
 #include <exception>
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "comm/address.hpp"
 
@@ -25,6 +26,9 @@ struct Envelope {
 
 /// Kinds from here on are words between messengers; receivers are not told.
 constexpr std::uint32_t kFirstOwnKind = 0x80000000;
+
+/// Why a rank is lost that has ended by itself, as Receiver::lost() tells it.
+inline constexpr std::string_view kHasLeft = "it has left";
 
 /// What a messenger tells; on its own threads, one call at a time. Calls may send, and must not
 /// block.
@@ -60,6 +64,9 @@ class Messenger {
   /// rank that the world has not.
   virtual void send(Rank to, const Envelope& envelope, const std::byte* body, std::size_t bytes,
                     Done done) = 0;
+  /// Makes another rank lost, on both ends, and returns at once: `why` is what receivers here are
+  /// told. After start().
+  virtual void cut(Rank rank, const std::string& why) = 0;
 };
 
 }  // namespace tessera::comm

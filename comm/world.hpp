@@ -24,6 +24,8 @@ class World {
   virtual const std::string& devices(Rank) const { return no_devices_; }
   /// The same number on all ranks of a job, another one in the next job.
   virtual std::uint64_t job_number() const noexcept = 0;
+  /// Whether those that are left go on when ranks are lost; the same on all ranks of a job.
+  virtual bool recovers() const noexcept { return false; }
   /// Null with one rank.
   virtual Messenger* messenger() noexcept = 0;
 

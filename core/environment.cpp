@@ -123,6 +123,8 @@ const std::vector<VariableInfo>& environment_variables() {
        "network interface over which processes reach each other; default: that of the rendezvous"},
       {"TESSERA_RANK_TIMEOUT",
        "seconds after which a process that says nothing is lost; default 10"},
+      {"TESSERA_ON_RANK_LOSS",
+       "fail or recover: what the other processes do when one is lost; default fail"},
       {"TESSERA_MIXED_PROFILE",
        "allow or refuse: processes whose results may differ in their bits; default refuse"},
       {"TESSERA_CACHE_DIR",

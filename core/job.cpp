@@ -100,6 +100,42 @@ Carrier read_carrier(Get get) {
       core::text("[TESSERA_TRANSPORT] auto, tcp or ucx; got \"", text, "\"; try auto"));
 }
 
+// Launchers that end all processes when one dies leave nobody to go on.
+bool read_on_loss(Get get) {
+  constexpr const char* kName = "TESSERA_ON_RANK_LOSS";
+  const char* v = get(kName);
+  const std::string text = v == nullptr ? "fail" : v;
+  if (text == "fail") return false;
+  if (text != "recover") {
+    throw InvalidArgument(
+        core::text("[", kName, "] fail or recover; got \"", text, "\"; try fail"));
+  }
+  const char* enabled = get("OMPI_MCA_orte_enable_recovery");
+  const bool goes_on =
+      enabled != nullptr && (std::string(enabled) == "1" || std::string(enabled) == "true");
+  const char* launcher = nullptr;
+  const char* line = nullptr;
+  if (get("OMPI_COMM_WORLD_RANK") != nullptr) {
+    launcher = "mpirun";
+    line = "mpirun --mca orte_enable_recovery 1 ...";
+  } else if (get("PMIX_RANK") != nullptr) {
+    launcher = get("SLURM_PROCID") != nullptr ? "srun with PMIx" : "a PMIx launcher";
+    line = "srun --mpi=none --kill-on-bad-exit=0 ...";
+  }
+  if (launcher == nullptr || goes_on) return true;
+  throw InvalidArgument(core::text("[", kName, "] recover needs a launcher that lets the other ",
+                                   "processes live when one dies; got ", launcher, "; try ", line));
+}
+
+// What holds for the ranks of a job wherever they come from.
+void read_common(Get get, Job& out) {
+  if (const char* v = get("TESSERA_INTERFACE")) out.interface = v;
+  out.silence_s = seconds(get, "TESSERA_RANK_TIMEOUT").value_or(out.silence_s);
+  out.join_s = seconds(get, "TESSERA_JOIN_TIMEOUT").value_or(out.join_s);
+  out.carrier = read_carrier(get);
+  out.recover = read_on_loss(get);
+}
+
 }  // namespace
 
 Job parse_job(Get get) {
@@ -120,9 +156,8 @@ Job parse_job(Get get) {
     if (!size) size = find(get, std::array{"OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS"});
   }
   if (!rank && !size) {
-    Job alone;
-    alone.carrier = read_carrier(get);
-    if (const char* v = get("TESSERA_INTERFACE")) alone.interface = v;
+    Job alone;  // unless a launcher says more later
+    read_common(get, alone);
     return alone;
   }
   if (!rank || !size) {
@@ -139,10 +174,7 @@ Job parse_job(Get get) {
                    " ranks and no place; try TESSERA_RENDEZVOUS=host:port of the first"));
   }
   out.token = read_token(get);
-  if (const char* v = get("TESSERA_INTERFACE")) out.interface = v;
-  out.silence_s = seconds(get, "TESSERA_RANK_TIMEOUT").value_or(out.silence_s);
-  out.carrier = read_carrier(get);
-  out.join_s = seconds(get, "TESSERA_JOIN_TIMEOUT").value_or(out.join_s);
+  read_common(get, out);
   return out;
 }
 

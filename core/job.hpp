@@ -24,6 +24,7 @@ struct Job {
   double silence_s = 10.0;  ///< after which a rank that says nothing is lost
   double join_s = 60.0;     ///< in which all ranks must come
   Carrier carrier = Carrier::kAuto;
+  bool recover = false;  ///< ranks that are left go on when others are lost
 };
 
 /// Of the process. \throws InvalidArgument for variables that contradict each other or cannot be

@@ -383,8 +383,8 @@ std::unique_ptr<RegionWriter> create_zarr(const core::FileSystem& files, const s
   metadata.codec = options.compressor == ZarrCompressor::kZstd   ? ZarrCodec::kZstd
                    : options.compressor == ZarrCompressor::kZlib ? ZarrCodec::kZlib
                                                                  : ZarrCodec::kNone;
-  return std::make_unique<ZarrRegionWriter>(ZarrWriter::create(
-      files, path, std::move(metadata), options.level, writers != Writers::kOther));
+  return std::make_unique<ZarrRegionWriter>(
+      ZarrWriter::create(files, path, std::move(metadata), options.level, writers));
 }
 
 std::unique_ptr<RegionWriter> create_npy(const core::FileSystem& files, const std::string& path,

@@ -104,8 +104,9 @@ ChunkGrid chunked_grid(const io::Source& source) {
 
 // Computes the array and hands each block to the writer. What is kept of a block is one byte, which
 // says that it is written.
-void write_blocks(const Array& array, const std::shared_ptr<io::RegionWriter>& writer,
-                  const char* name, const std::source_location& where) {
+void write_blocks(const scheduler::Team& team, const Array& array,
+                  const std::shared_ptr<io::RegionWriter>& writer, const char* name,
+                  const std::source_location& where) {
   std::vector<std::vector<std::int64_t>> ones;
   Shape blocks = array.chunks().counts();
   for (const std::int64_t count : blocks) ones.emplace_back(at(static_cast<int>(count)), 1);
@@ -122,7 +123,7 @@ void write_blocks(const Array& array, const std::shared_ptr<io::RegionWriter>& w
   options.shape = std::move(blocks);
   options.chunks = Chunks(std::move(ones));
   options.name = name;
-  map_blocks(write_block, {array}, options, where).compute();
+  team.compute(map_blocks(write_block, {array}, options, where));
 }
 
 }  // namespace
@@ -164,19 +165,20 @@ Array load_npy(const std::string& path, const NpyOptions& options, std::source_l
 }
 
 void save_npy(const Array& array, const std::string& path, std::source_location where) {
-  const scheduler::Team team = scheduler::Team::current();
-  std::shared_ptr<io::RegionWriter> writer;
-  const auto open_file = [&] {
-    writer = team.alone() ? io::create_npy(files(), path, array.shape(), array.dtype())
-                          : io::create_shared_npy(files(), path, array.shape(), array.dtype(),
-                                                  {team.tag(), team.leads()});
-  };
-  // The leader's file is there before others open it, and gets its name after they have written.
-  team.together([&] { team.leads() ? open_file() : void(); });
-  team.together([&] { team.leads() ? void() : open_file(); });
-  write_blocks(array, writer, "save_npy", where);
-  team.together([&] { team.leads() ? void() : writer->finish(); });
-  team.together([&] { team.leads() ? writer->finish() : void(); });
+  scheduler::Team::work([&](const scheduler::Team& team, bool) {
+    std::shared_ptr<io::RegionWriter> writer;
+    const auto open_file = [&] {
+      writer = team.alone() ? io::create_npy(files(), path, array.shape(), array.dtype())
+                            : io::create_shared_npy(files(), path, array.shape(), array.dtype(),
+                                                    {team.tag(), team.leads()});
+    };
+    // The leader's file is there before others open it, and gets its name after they have written.
+    team.together([&] { team.leads() ? open_file() : void(); });
+    team.together([&] { team.leads() ? void() : open_file(); });
+    write_blocks(team, array, writer, "save_npy", where);
+    team.together([&] { team.leads() ? void() : writer->finish(); });
+    team.together([&] { team.leads() ? writer->finish() : void(); });
+  });
 }
 
 SaveNetcdfOptions save_as(const VariableInfo& info, std::vector<std::string> dimensions) {
@@ -196,28 +198,29 @@ SaveNetcdfOptions save_as(const VariableInfo& info, std::vector<std::string> dim
 
 void save_netcdf(const Array& array, const std::string& path, const SaveNetcdfOptions& options,
                  std::source_location where) {
-  const scheduler::Team team = scheduler::Team::current();
-  std::shared_ptr<io::RegionWriter> writer;
   Shape block;
   for (const AxisChunks& axis : array.chunks().axes()) block.push_back(axis.max_size());
-  team.together([&] {
-    const io::Writers who = team.alone()   ? io::Writers::kOne
-                            : team.leads() ? io::Writers::kLeader
-                                           : io::Writers::kOther;
-    writer = io::create_netcdf(files(), path, options, array.shape(), array.dtype(), block, who);
+  scheduler::Team::work([&](const scheduler::Team& team, bool) {
+    std::shared_ptr<io::RegionWriter> writer;
+    team.together([&] {
+      const io::Writers who = team.alone()   ? io::Writers::kOne
+                              : team.leads() ? io::Writers::kLeader
+                                             : io::Writers::kOther;
+      writer = io::create_netcdf(files(), path, options, array.shape(), array.dtype(), block, who);
+    });
+    // A file has one writer: with several ranks, whoever has it as one block.
+    Array blocks = array;
+    if (!team.alone() && array.ndim() > 0) {
+      std::vector<std::int64_t> whole(array.shape().size(), -1);
+      if (options.steps_per_file > 0) whole[0] = options.steps_per_file;
+      blocks = rechunk(array, Chunks(std::move(whole)), where);
+    } else if (options.steps_per_file > 0 && block[0] > options.steps_per_file) {
+      // Else a block would open all files that it has a part of.
+      blocks = rechunk_axes(array, {{0, options.steps_per_file}}, where);
+    }
+    write_blocks(team, blocks, writer, "save_netcdf", where);
+    team.together([&] { writer->finish(); });
   });
-  // A file has one writer: with several ranks, whoever has it as one block.
-  Array blocks = array;
-  if (!team.alone() && array.ndim() > 0) {
-    std::vector<std::int64_t> whole(array.shape().size(), -1);
-    if (options.steps_per_file > 0) whole[0] = options.steps_per_file;
-    blocks = rechunk(array, Chunks(std::move(whole)), where);
-  } else if (options.steps_per_file > 0 && block[0] > options.steps_per_file) {
-    // Else a block would open all files that it has a part of.
-    blocks = rechunk_axes(array, {{0, options.steps_per_file}}, where);
-  }
-  write_blocks(blocks, writer, "save_netcdf", where);
-  team.together([&] { writer->finish(); });
 }
 
 void save_zarr(const Array& array, const std::string& path, const SaveZarrOptions& options,
@@ -233,17 +236,20 @@ void save_zarr(const Array& array, const std::string& path, const SaveZarrOption
           "}})"));
     }
   }
-  const scheduler::Team team = scheduler::Team::current();
-  std::shared_ptr<io::RegionWriter> writer;
-  const auto create = [&] {
-    const io::Writers who = team.leads() ? io::Writers::kLeader : io::Writers::kOther;
-    writer = io::create_zarr(files(), path, options, array.shape(), array.dtype(), chunks, who);
-  };
-  // The leader's folder is there before others write into it, and is an array after they have.
-  team.together([&] { team.leads() ? create() : void(); });
-  team.together([&] { team.leads() ? void() : create(); });
-  write_blocks(array, writer, "save_zarr", where);
-  team.together([&] { writer->finish(); });
+  scheduler::Team::work([&](const scheduler::Team& team, bool again) {
+    std::shared_ptr<io::RegionWriter> writer;
+    const auto create = [&] {
+      const io::Writers who = !team.leads() ? io::Writers::kOther
+                              : again       ? io::Writers::kNextLeader
+                                            : io::Writers::kLeader;
+      writer = io::create_zarr(files(), path, options, array.shape(), array.dtype(), chunks, who);
+    };
+    // The leader's folder is there before others write into it, and is an array after they have.
+    team.together([&] { team.leads() ? create() : void(); });
+    team.together([&] { team.leads() ? void() : create(); });
+    write_blocks(team, array, writer, "save_zarr", where);
+    team.together([&] { writer->finish(); });
+  });
 }
 
 void save_png(const Array& array, const std::string& path, const PngOptions& options,
@@ -254,11 +260,12 @@ void save_png(const Array& array, const std::string& path, const PngOptions& opt
         ", dtype ", array.dtype(), "; try indexing, squeeze or abs"));
   }
   const HostArray values = astype(array, DType::kFloat64, where).compute();
-  const scheduler::Team team = scheduler::Team::current();
-  team.together([&] {
-    if (!team.leads()) return;
-    io::write_picture(files(), path, values.span<double>(), array.shape()[0], array.shape()[1],
-                      options);
+  scheduler::Team::work([&](const scheduler::Team& team, bool) {
+    team.together([&] {
+      if (!team.leads()) return;
+      io::write_picture(files(), path, values.span<double>(), array.shape()[0], array.shape()[1],
+                        options);
+    });
   });
 }
 

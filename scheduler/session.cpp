@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <mutex>
+#include <optional>
 #include <ostream>
 
 #include "array/node.hpp"
@@ -14,6 +15,7 @@
 #include "device/host_devices.hpp"
 #include "scheduler/executor/exchange.hpp"
 #include "scheduler/executor/host_driver.hpp"
+#include "scheduler/lineage.hpp"
 #include "scheduler/plan/explain.hpp"
 #include "scheduler/plan/lower.hpp"
 #include "scheduler/seams.hpp"
@@ -73,9 +75,9 @@ const Seams& machine_seams() {
 thread_local Session* current_session = nullptr;
 
 // What stands for an array that is kept: errors name the line that built the array.
-Array kept_array(const Array& array, const std::shared_ptr<ResidentArray>& blocks) {
+Array kept_array(const Array& array, const std::shared_ptr<ResidentArray>& blocks, std::shared_ptr<const Array> lineage) {
   std::vector<array::Output> outputs{{array.dtype(), array.chunks(), array.shape(), std::nullopt}};
-  const auto node = std::make_shared<array::Node>("persist", array::Resident{blocks}, std::vector<Array>(),
+  const auto node = std::make_shared<array::Node>("persist", array::Resident{blocks, std::move(lineage), {}}, std::vector<Array>(),
                                                   std::move(outputs), std::source_location());
   node->file = array.node()->file;
   node->line = array.node()->line;
@@ -173,7 +175,8 @@ struct Session::Impl {
         "; try compute() in its own session, and from_memory() of the result here"));
   }
 
-  scheduler::Lowered plan(const std::vector<Goal>& goals, bool with_bystanders,
+  // `ranks`: that compute.
+  scheduler::Lowered plan(const std::vector<Goal>& goals, bool with_bystanders, std::int32_t ranks,
                           const std::vector<std::shared_ptr<detail::Call>>& calls = {}) const {
     scheduler::LowerOptions lower;
     lower.calls = calls;
@@ -186,7 +189,7 @@ struct Session::Impl {
     // Ranks with the same budget of each device come to the same plan, however many devices each has.
     lower.memory_bytes = exchange == nullptr ? memory : std::numeric_limits<double>::infinity();
     lower.devices = exchange == nullptr ? static_cast<std::int64_t>(devices->devices().size())
-                                        : std::int64_t{exchange->world().ranks()};
+                                        : std::int64_t{ranks};
     lower.registry = &registry();
     if (with_bystanders) {
       for (const std::shared_ptr<ResidentArray>& array : living()) {
@@ -201,17 +204,44 @@ struct Session::Impl {
   std::vector<std::shared_ptr<ResidentArray>> living() const {
     std::vector<std::shared_ptr<ResidentArray>> out;
     for (const std::weak_ptr<ResidentArray>& weak : residents) {
-      if (auto array = weak.lock()) out.push_back(std::move(array));
+      if (auto array = weak.lock(); array != nullptr && !array->is_forgotten()) out.push_back(std::move(array));
     }
     return out;
   }
 
-  scheduler::HostRunResult run(const std::vector<Goal>& goals, const RunOptions& run_options,
+  // Arrays that have lost blocks with a rank are let go of, and computed anew where the goals need them: these are
+  // returned, and have a goal each behind those that were asked for.
+  std::vector<std::shared_ptr<ResidentArray>> restore(std::vector<Goal>& goals, const scheduler::Exchange::Step& step) const {
+    const auto is_there = [&step](comm::Rank rank) { return step.here(rank).number >= 0; };
+    const auto is_lost = [&](const scheduler::Blocks& blocks) { return own(blocks)->is_lost(is_there); };
+    bool any = false;
+    for (const std::weak_ptr<ResidentArray>& weak : residents) {
+      const auto array = weak.lock();
+      if (array == nullptr || !array->is_lost(is_there)) continue;
+      array->forget();
+      any = true;
+    }
+    if (!any) return {};
+    std::vector<Array> arrays;
+    for (const Goal& goal : goals) arrays.push_back(goal.array);
+    scheduler::Restored restored = scheduler::restore(arrays, is_lost);
+    for (std::size_t i = 0; i < goals.size(); ++i) goals[i].array = restored.arrays[i];
+    std::vector<std::shared_ptr<ResidentArray>> out;
+    for (const auto& [blocks, array] : restored.again) {
+      out.push_back(own(blocks));
+      goals.push_back({array, Goal::Kind::kKeep, nullptr});
+    }
+    return out;
+  }
+
+  scheduler::HostRunResult run(std::vector<Goal> goals, const RunOptions& run_options,
                                std::vector<scheduler::SlotIndex>& kept,
                                const std::vector<std::shared_ptr<detail::Call>>& calls, scheduler::Exchange::Step* step) {
     const core::Clock::time_point begin = seams.clock->now();
     std::erase_if(residents, [](const auto& weak) { return weak.expired(); });
-    const scheduler::Lowered lowered = plan(goals, true, calls);
+    std::vector<std::shared_ptr<ResidentArray>> again;
+    if (step != nullptr && step->recovers()) again = restore(goals, *step);
+    const scheduler::Lowered lowered = plan(goals, true, step != nullptr ? step->ranks() : 1, calls);
     const bool logged = core::logs(core::LogLevel::kDebug);
     if (logged) log_plan(lowered.plan);
     if (exchange != nullptr) refuse_calls(lowered.plan);
@@ -232,24 +262,52 @@ struct Session::Impl {
     host.trace = trace.get();
     host.shuffle_seed = options.shuffle_seed.value_or(0);
     scheduler::HostRunResult result = scheduler::run_on_host(order, host);
-    kept = lowered.kept;
+    kept.assign(lowered.kept.begin(), lowered.kept.end() - static_cast<std::ptrdiff_t>(again.size()));
+    for (std::size_t i = 0; i < again.size(); ++i)
+      again[i]->adopt(*made(result, lowered.kept[kept.size() + i]));
     const std::chrono::duration<double> time = core::elapsed(begin, seams.clock->now());
     last = report_of(result.counters, time.count());
     if (logged) log_run();
     return result;
   }
 
-  // Does what all ranks do in one step. What fails here, at whatever point, fails on all.
+  static std::shared_ptr<ResidentArray> made(const scheduler::HostRunResult& result, scheduler::SlotIndex slot) {
+    return std::find_if(result.arrays.begin(), result.arrays.end(), [&](const auto& r) { return r.slot == slot; })->array;
+  }
+
+  // Does what all ranks do in one step. What fails here, at whatever point, fails on all. Where ranks are lost, it
+  // may be done again by those that are left, unless it is the work of one team.
   template <typename F>
-  auto in_step(F&& work) {
+  auto in_step(F&& work, const scheduler::Team* team = nullptr) {
     if (exchange == nullptr) return work(static_cast<scheduler::Exchange::Step*>(nullptr));
     scheduler::Exchange::Step step(*exchange);
-    try {
-      return work(&step);
-    } catch (const std::exception& e) {
-      step.end(e.what());
-      throw;
+    for (;;) {
+      step.begin();
+      if (team != nullptr && team->ranks() != step.ranks()) {
+        step.abandon();
+        throw scheduler::Team::Changed();
+      }
+      try {
+        auto out = work(&step);
+        if (step.over()) return out;
+      } catch (const std::exception& e) {
+        step.end(e.what());
+        if (step.over()) throw;
+      } catch (...) {
+        step.end("an unknown error");
+        if (step.over()) throw;
+      }
+      if (team != nullptr) throw scheduler::Team::Changed();
     }
+  }
+
+  // A computation of nothing is over when all ranks have come to it.
+  scheduler::HostRunResult meet(scheduler::Exchange::Step* step) {
+    std::vector<scheduler::SlotIndex> kept;
+    const RunReport before = last;
+    scheduler::HostRunResult nothing = run({}, {}, kept, {}, step);
+    last = before;
+    return nothing;
   }
 
   // What a call returns is a value of this process, which no other one could read.
@@ -261,7 +319,8 @@ struct Session::Impl {
     }
   }
 
-  std::vector<HostArray> compute(const std::vector<Array>& arrays, const RunOptions& run_options);
+  std::vector<HostArray> compute(const std::vector<Array>& arrays, const RunOptions& run_options,
+                                 const scheduler::Team* team = nullptr);
 
   SessionOptions options;
   const Seams seams;
@@ -280,9 +339,10 @@ struct Session::Impl {
   RunReport last;
 };
 
-std::vector<HostArray> Session::Impl::compute(const std::vector<Array>& arrays, const RunOptions& run_options) {
+std::vector<HostArray> Session::Impl::compute(const std::vector<Array>& arrays, const RunOptions& run_options,
+                                              const scheduler::Team* team) {
   const std::unique_lock guard = lock();
-  return in_step([&](scheduler::Exchange::Step* step) {
+  const auto work = [&](scheduler::Exchange::Step* step) {
     std::vector<Goal> goals;
     std::vector<HostArray> out;
     for (const Array& array : arrays) {
@@ -293,7 +353,8 @@ std::vector<HostArray> Session::Impl::compute(const std::vector<Array>& arrays, 
     std::vector<scheduler::SlotIndex> kept;
     run(goals, run_options, kept, {}, step);
     return out;
-  });
+  };
+  return in_step(work, team);
 }
 
 Session::Session(const SessionOptions& options) : Session(options, machine_seams()) {}
@@ -321,24 +382,41 @@ const scheduler::Seams& scheduler::Seams::current() noexcept {
 scheduler::Team scheduler::Team::current() {
   const Session::Impl& impl = Session::current().impl();
   Team out;
-  out.rank_ = impl.world.rank().number;
-  out.ranks_ = impl.world.ranks();
-  if (impl.exchange != nullptr) out.tag_ = core::text(impl.world.job_number(), "-", impl.exchange->steps());
+  if (impl.exchange == nullptr) return out;
+  const std::vector<std::int32_t> members = impl.exchange->team();
+  const auto self = std::find(members.begin(), members.end(), impl.world.rank().number);
+  out.rank_ = static_cast<std::int32_t>(self - members.begin());
+  out.ranks_ = static_cast<std::int32_t>(members.size());
+  out.tag_ = core::text(impl.world.job_number(), "-", impl.exchange->steps());
   return out;
+}
+
+void scheduler::Team::work(const std::function<void(const Team&, bool)>& work) {
+  Session::Impl& impl = Session::current().impl();
+  for (bool again = false;; again = true) {
+    try {
+      return work(current(), again);
+    } catch (const Changed&) {
+      core::log(core::LogLevel::kWarning, "what the ranks do together is begun again without those that are lost");
+    }
+    const std::unique_lock lock = impl.lock();
+    impl.in_step([&](Exchange::Step* step) { return impl.meet(step); });
+  }
 }
 
 void scheduler::Team::together(const std::function<void()>& work) const {
   if (alone()) return work();
   Session::Impl& impl = Session::current().impl();
   const std::unique_lock lock = impl.lock();
-  impl.in_step([&](Exchange::Step* step) {
+  const auto all = [&](Exchange::Step* step) {
     work();
-    // A computation of nothing is over when all ranks have come to it.
-    std::vector<SlotIndex> kept;
-    const RunReport last = impl.last;
-    impl.run({}, {}, kept, {}, step);
-    impl.last = last;
-  });
+    return impl.meet(step);
+  };
+  impl.in_step(all, this);
+}
+
+void scheduler::Team::compute(const Array& array) const {
+  Session::current().impl().compute({array}, {}, alone() ? nullptr : this);
 }
 
 Session::Impl& Session::impl() const {
@@ -385,10 +463,10 @@ std::vector<Array> Session::persist(const std::vector<Array>& arrays, const RunO
       out.push_back(array);
       continue;
     }
-    const scheduler::SlotIndex slot = kept[next++];
-    const auto it = std::find_if(result.arrays.begin(), result.arrays.end(), [&](const auto& r) { return r.slot == slot; });
-    impl.residents.push_back(it->array);
-    out.push_back(kept_array(array, it->array));
+    const std::shared_ptr<ResidentArray> blocks = impl.made(result, kept[next++]);
+    impl.residents.push_back(blocks);
+    const bool may_be_lost = impl.exchange != nullptr && impl.world.recovers();
+    out.push_back(kept_array(array, blocks, may_be_lost ? scheduler::lineage_of(array) : nullptr));
   }
   return out;
 }
@@ -398,7 +476,7 @@ void Session::run(const std::vector<std::shared_ptr<detail::Call>>& calls,
   Impl& impl = this->impl();
   const std::unique_lock lock = impl.lock();
   std::vector<scheduler::SlotIndex> kept;
-  impl.in_step([&](scheduler::Exchange::Step* step) { impl.run({}, options, kept, calls, step); });
+  impl.in_step([&](scheduler::Exchange::Step* step) { return impl.run({}, options, kept, calls, step); });
 }
 
 void detail::run_calls(const std::vector<std::shared_ptr<Call>>& calls, const RunOptions& options) {
@@ -416,7 +494,7 @@ std::string Session::explain(const std::vector<Array>& arrays) const {
   const std::unique_lock lock = impl.lock();
   std::vector<Goal> goals;
   for (const Array& array : arrays) goals.push_back({array, Goal::Kind::kKeep, nullptr});
-  return scheduler::explain(impl.plan(goals, false).plan);
+  return scheduler::explain(impl.plan(goals, false, impl.world.ranks()).plan);
 }
 
 std::size_t Session::resident_bytes() const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/environment.hpp"
+#include "core/job.hpp"
 #include "core/text.hpp"
 #include "device/device_spec.hpp"
 #include "tessera/error.hpp"
@@ -136,6 +137,7 @@ comm::RankCard rank_card() {
   comm::RankCard out;
   out.build = TESSERA_VERSION_STRING;
   if (!env.mixed_profile) out.build += core::text(" (", kernels::numeric_profile(), ")");
+  if (core::job().recover) out.build += ", recovers";
   const std::vector<device::DeviceId> ids = device::parse_devices(env.devices);
   std::string problem;
   const TesseraCudaApi* cuda = ids.front().kind == device::DeviceKind::kCuda ? device::find_cuda(problem) : nullptr;

@@ -103,7 +103,11 @@ int run_ranks(const RunRanksOptions& options) {
     throw;
   }
   using Clock = std::chrono::steady_clock;
+  const char* on_loss = std::getenv("TESSERA_ON_RANK_LOSS");
+  const bool recovers = on_loss != nullptr && std::strcmp(on_loss, "recover") == 0;
   int status = 0;
+  int lost = 0;  // what ended ranks that the others went on without
+  bool any_finished = false;
   bool told_to_end = false;
   std::size_t left = children.size();
   Clock::time_point terminate = Clock::time_point::max();
@@ -119,14 +123,19 @@ int run_ranks(const RunRanksOptions& options) {
       children[r] = -1;
       --left;
       const int code = status_of(wait_status);
+      any_finished = any_finished || code == 0;
       if (code == 0) continue;
       // A rank that a signal ended is why others fail, whichever is seen first.
       const bool killed = WIFSIGNALED(wait_status) && !told_to_end;
-      if (status == 0 || (killed && status < 128)) status = code;
       if (killed) {
         std::cerr << core::text("tessera: rank ", r, " was ended by ",
                                 ::strsignal(WTERMSIG(wait_status)), "\n");
       }
+      if (killed && recovers) {
+        lost = code;
+        continue;
+      }
+      if (status == 0 || (killed && status < 128)) status = code;
       hurry(kGrace);
     }
     if (asked_to_end != 0) {
@@ -147,7 +156,7 @@ int run_ranks(const RunRanksOptions& options) {
     }
     if (left > 0) std::this_thread::sleep_for(kLook);
   }
-  return status;
+  return status == 0 && !any_finished ? lost : status;
 }
 
 }  // namespace tessera

@@ -62,7 +62,8 @@ SocketMessenger::SocketMessenger(Rank self, std::vector<Socket> sockets,
   }
 }
 
-SocketMessenger::~SocketMessenger() {
+void SocketMessenger::close() {
+  if (closing_.exchange(true)) return;
   for (const auto& peer : peers_) {
     if (peer != nullptr) post(*peer, Frame::kGoodbye);
   }
@@ -374,7 +375,7 @@ bool SocketMessenger::take_header(Peer& peer) {
     return false;
   }
   if (header.frame == Frame::kGoodbye) {
-    lose(peer, "it has left");
+    lose(peer, std::string(kHasLeft));
     return false;
   }
   if (header.bytes > 0) peer.target = receiver_->target(peer.rank, header.envelope, header.bytes);
@@ -452,7 +453,8 @@ void SocketMessenger::cut(Rank rank, const std::string& why) {
 }
 
 void SocketMessenger::lose(Peer& peer, const std::string& seen) {
-  std::string why = seen;
+  // Peers close when this rank has said goodbye.
+  std::string why = closing_.load() ? std::string(kHasLeft) : seen;
   {
     const std::lock_guard lock(peer.mutex);
     if (!peer.why_cut.empty()) why = peer.why_cut;

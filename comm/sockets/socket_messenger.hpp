@@ -32,16 +32,17 @@ class SocketMessenger final : public Messenger {
   /// A connected socket and a name of its machine for each rank; this rank's socket is empty.
   SocketMessenger(Rank self, std::vector<Socket> sockets, std::vector<std::string> hosts,
                   SocketOptions options);
-  /// Says goodbye to all peers once what was sent is written.
-  ~SocketMessenger() override;
+  ~SocketMessenger() override { close(); }
+  /// Says goodbye to all peers once what was sent is written. All are lost then, without being
+  /// told.
+  void close();
 
   Rank rank() const noexcept override { return self_; }
   std::int32_t ranks() const noexcept override { return static_cast<std::int32_t>(peers_.size()); }
   void start(Receiver& receiver) override;
   void send(Rank to, const Envelope& envelope, const std::byte* body, std::size_t bytes,
             Done done) override;
-  /// Makes a peer lost, on both ends. Of any thread, after start().
-  void cut(Rank rank, const std::string& why);
+  void cut(Rank rank, const std::string& why) override;
   const SocketOptions& options() const noexcept { return options_; }
 
  private:
@@ -125,7 +126,8 @@ class SocketMessenger final : public Messenger {
   Socket epoll_;
   Socket wake_;
   std::vector<std::byte> scratch_;
-  std::atomic<bool> over_{false};
+  std::atomic<bool> closing_{false};  // goodbyes are being said
+  std::atomic<bool> over_{false};     // and are all queued
   std::thread thread_;
 };
 

@@ -54,7 +54,7 @@ UcxMessenger::~UcxMessenger() {
       changed_.wait_for(lock, control_->options().silence, [this] { return bodies_.empty(); });
     }
     // Peers are told, and may still be reading what was sent.
-    control_.reset();
+    control_->close();
     over_.store(true);
     wake();
     thread_.join();

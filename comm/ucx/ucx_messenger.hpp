@@ -41,6 +41,7 @@ class UcxMessenger final : public Messenger, private Receiver {
   void start(Receiver& receiver) override;
   void send(Rank to, const Envelope& envelope, const std::byte* body, std::size_t bytes,
             Done done) override;
+  void cut(Rank rank, const std::string& why) override { control_->cut(rank, why); }
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -342,9 +342,10 @@ ZarrWriter::ZarrWriter(ZarrWriter&& other) noexcept
       pending_(std::exchange(other.pending_, false)) {}
 
 ZarrWriter ZarrWriter::create(const core::FileSystem& files, const std::string& path,
-                              ZarrMetadata metadata, int level, bool leads) {
+                              ZarrMetadata metadata, int level, Writers writers) {
+  const bool leads = writers != Writers::kOther;
   if (leads) {
-    if (files.find(path, "save_zarr")) {
+    if (writers != Writers::kNextLeader && files.find(path, "save_zarr")) {
       throw IoError(core::text("[save_zarr] an array is written where nothing is yet; got ", path,
                                ", which exists; try another path, or removing it"));
     }

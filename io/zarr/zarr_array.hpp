@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/file_system.hpp"
+#include "io/writers.hpp"
 #include "io/zarr/zarr_codec.hpp"
 #include "tessera/chunk_grid.hpp"
 #include "tessera/dtype.hpp"
@@ -57,7 +58,7 @@ class ZarrWriter {
   /// The leader creates the folder, before others write into it. \throws IoError when something is
   /// there already.
   static ZarrWriter create(const core::FileSystem& files, const std::string& path,
-                           ZarrMetadata metadata, int level, bool leads);
+                           ZarrMetadata metadata, int level, Writers writers);
   ZarrWriter(ZarrWriter&& other) noexcept;
   /// Removes what the leader's folder holds, unless it was finished.
   ~ZarrWriter();

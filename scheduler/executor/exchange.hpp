@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "comm/device_links.hpp"
+#include "comm/membership.hpp"
 #include "comm/world.hpp"
 #include "scheduler/executor/block_table.hpp"
 
@@ -17,13 +19,21 @@
 // computations come in the same order: each is a step with a number. Messages of a step that a rank
 // has not reached wait for it, those of one that it has left are of no use any more.
 //
+// Where the world recovers from losses, a step may take several attempts: when a rank is lost,
+// those that are left agree on who they are (comm/membership.hpp), and begin the step again unless
+// all of them have got through it. A rank leaves a step when all others have ended it in the same
+// attempt or are lost, so that none is left alone with it. What is sent belongs to one attempt.
+// Ranks of an attempt are numbered from 0 among those that take part: these are the numbers that
+// clients know.
+//
 //   begin      what the step computes, which all ranks compare with their own
 //   announce   a block that the receiver reads is there
 //   pull       send me that block
 //   block      its bytes
 //   direct     its bytes come next on a link between two devices (comm/device_links.hpp)
 //   link       what those links have to say, in no step
-//   end        how the step ended here: nothing of it is sent after that
+//   end        how the attempt ended here: nothing of it is sent after that
+//   lost       a rank is, and what the sender had ended when it learned that
 
 namespace tessera::scheduler {
 
@@ -49,13 +59,16 @@ class ExchangeClient {
                                    std::size_t bytes) noexcept = 0;
   virtual void direct_arrived(std::uint32_t request,
                               const std::exception_ptr& failure) noexcept = 0;
-  /// `failure` says why it failed; null where all went well.
-  virtual void peer_ends(comm::Rank peer, const std::string* failure) noexcept = 0;
+  /// `failure` says why it failed; null where all went well. `again`: because a rank is lost, and
+  /// there will be another attempt unless this rank, too, has got through.
+  virtual void peer_ends(comm::Rank peer, const std::string* failure, bool again) noexcept = 0;
   virtual void peer_lost(comm::Rank peer, const std::string& why) noexcept = 0;
 };
 
 /// One for each world of several ranks. Thread safe.
 class Exchange final : public comm::Receiver {
+  enum class How : std::uint32_t { kWell, kFailed, kAgain };  // an attempt has ended
+
  public:
   /// This rank's part in a step, from its beginning to its end, which the others are told of
   /// whatever happens here. While it lives, other threads wait for theirs.
@@ -66,7 +79,27 @@ class Exchange final : public comm::Receiver {
     Step(const Step&) = delete;
     Step& operator=(const Step&) = delete;
     Exchange& exchange() const noexcept { return exchange_; }
-    std::uint64_t number() const noexcept { return number_; }
+    std::uint64_t number() const noexcept { return attempt_.step; }
+
+    /// Begins an attempt, with the ranks that are left once these agree. \throws CommError where
+    /// they are too few to go on, or have given this one up.
+    void begin();
+    /// Whether the step is done with, once the attempt has ended on all ranks. Where not, ranks are
+    /// lost, some of the others have not got through, and all of them begin() again.
+    bool over();
+    /// Leaves the step with what it has come to, as all ranks do that have begun this attempt or
+    /// would begin() another one.
+    void abandon() noexcept { ended_ = true; }
+    bool recovers() const noexcept { return exchange_.recovers_; }
+    /// This rank's number among those of the attempt, and how many they are.
+    comm::Rank self() const noexcept { return self_; }
+    std::int32_t ranks() const noexcept { return static_cast<std::int32_t>(members_.size()); }
+    /// From a rank's number in the attempt to that in the world and back; -1: it does not take
+    /// part.
+    comm::Rank in_world(comm::Rank rank) const noexcept {
+      return {members_[static_cast<std::size_t>(rank.number)]};
+    }
+    comm::Rank here(comm::Rank of_world) const noexcept;
 
     /// Tells all what is computed here, and hears from now on what they tell: what has come already
     /// at once, on this thread. Until hush().
@@ -77,18 +110,26 @@ class Exchange final : public comm::Receiver {
     void send_block(comm::Rank to, std::uint32_t request, const std::byte* data, std::size_t bytes,
                     comm::Messenger::Done done);
     /// From device to device, where there is a link; else false.
-    bool send_direct(const comm::Route& route, std::uint32_t request, const std::byte* data,
+    bool send_direct(comm::Route route, std::uint32_t request, const std::byte* data,
                      std::size_t bytes, comm::Messenger::Done done);
-    /// Nothing more is sent, and all went well, or why it did not. Only the first end counts.
+    /// Nothing more is sent, and all went well, or why it did not. Only the first end of an attempt
+    /// counts.
     void end();
     void end(const std::string& failure);
 
    private:
-    void tell_end(bool failed, const std::string& text);
+    void tell_end(How how, const std::string& text);
+    bool settle();
+    void post_all(std::uint32_t kind, std::uint32_t flags, comm::Attempt attempt, std::uint64_t a,
+                  const std::string& text);
     Exchange& exchange_;
     const std::unique_lock<std::mutex> turn_;
     std::shared_ptr<comm::DeviceLinks> links_;  // null: there are none
-    std::uint64_t number_ = 0;
+    comm::Attempt attempt_;
+    comm::Attempt before_;               // what this rank had ended before the step
+    std::uint32_t told_ = 0;             // attempts whose end is told, by their losses
+    std::vector<std::int32_t> members_;  // ranks of the world, in order
+    comm::Rank self_;
     bool ended_ = false;
   };
 
@@ -102,6 +143,8 @@ class Exchange final : public comm::Receiver {
       const std::function<std::shared_ptr<comm::DeviceLinks>(comm::DeviceLinks::Tell)>& open);
   /// How many steps this rank has begun.
   std::uint64_t steps();
+  /// The ranks that were in the last step that is over.
+  std::vector<std::int32_t> team();
 
   std::byte* target(comm::Rank from, const comm::Envelope& envelope,
                     std::size_t bytes) noexcept override;
@@ -115,25 +158,48 @@ class Exchange final : public comm::Receiver {
     comm::Envelope envelope;
     std::string text;
   };
-  void tell(const Message& message) noexcept;
-  void post_all(const comm::Envelope& envelope, const std::string& text);
-  void post(comm::Rank to, const comm::Envelope& envelope,
-            const std::shared_ptr<const std::string>& text);
+  void tell(const Message& message, std::size_t bytes = 0) noexcept;
+  void post(comm::Rank to, comm::Envelope envelope, const std::shared_ptr<const std::string>& text);
   void begin_direct(comm::Rank from, const comm::Envelope& envelope);
+  ExchangeClient* client_of(comm::Rank from, const comm::Envelope& envelope) const noexcept;
+  comm::Rank here(comm::Rank of_world) const noexcept;
+  void learn_loss(comm::Rank rank, const std::string& why);
+  void hear_loss(comm::Rank from, const comm::Envelope& envelope);
+  void note_end(comm::Rank from, const comm::Envelope& envelope);
+  bool no_going_on() const noexcept;
+  void refuse_too_few() const;
 
   comm::World& world_;
   comm::Messenger& messenger_;
+  const bool recovers_;
   std::mutex turn_;  // held by the thread that has a step
+  std::uint64_t steps_ = 0;  // guarded by turn_ and mutex_
   std::mutex mutex_;
   ExchangeClient* client_ = nullptr;
-  std::uint64_t step_ = 0;
-  bool heard_ = true;           // somebody listened to this step
-  std::vector<Message> early_;  // of steps to come
+  std::uint64_t attempt_ = 0;          // as messages name it
+  std::vector<std::int32_t> members_;  // of the attempt; empty: all
+  std::vector<std::int32_t> team_;     // the members of the last step that is over
+  bool heard_ = true;                  // somebody listened to this attempt
+  std::vector<Message> early_;         // of attempts to come
   std::unordered_map<std::uint64_t, std::string>
       incoming_;  // texts that are arriving, by sender and number
   std::vector<std::pair<comm::Rank, std::string>> lost_;
   std::weak_ptr<comm::DeviceLinks> links_;
-  std::atomic<std::uint64_t> link_texts_{0};
+  std::atomic<std::uint64_t> texts_{0};  // sent
+
+  // Who is there. This mutex is held for looking things up alone: whoever ends an attempt may hold
+  // mutex_ or come from a messenger's call.
+  struct Peer {
+    comm::Attempt ended;     // the last one that it has told the end of
+    comm::Attempt given_up;  // the last one that it wants to begin again
+    bool has_left = false;
+    std::string why_lost;
+  };
+  mutable std::mutex members_mutex_;
+  std::condition_variable members_changed_;
+  comm::Membership membership_;
+  std::vector<Peer> peers_;  // by rank of the world
+  std::string expelled_;     // not empty: the others go on without this rank, and who says so
 };
 
 }  // namespace tessera::scheduler

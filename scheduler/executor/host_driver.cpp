@@ -39,12 +39,23 @@ std::uint32_t slots_for(const Plan& plan, const device::HostDevices& devices) {
       std::clamp(kSmallBytes / largest, least, std::max(least, kMost)));
 }
 
+template <typename F>
+BlockOwners renumbered(const BlockOwners& owners, F&& number) {
+  if (owners == nullptr) return nullptr;
+  std::vector<std::int32_t> out;
+  for (const std::int32_t rank : *owners) out.push_back(number(rank));
+  return std::make_shared<const std::vector<std::int32_t>>(std::move(out));
+}
+
 Share share_of(const TaskOrder& order, const HostRunOptions& options) {
   if (options.step == nullptr) return Share(order, {}, {});
-  comm::World& world = options.step->exchange().world();
-  Share share(order, {world.ranks()}, world.rank());
-  for (const ResidentInput& input : options.residents)
-    share.set_owners(input.slot, input.array->owners());
+  const Exchange::Step& step = *options.step;
+  Share share(order, {step.ranks()}, step.self());
+  for (const ResidentInput& input : options.residents) {
+    share.set_owners(input.slot, renumbered(input.array->owners(), [&](std::int32_t rank) {
+                       return step.here(comm::Rank{rank}).number;
+                     }));
+  }
   return share;
 }
 
@@ -53,10 +64,12 @@ DispatcherOptions with_share(DispatcherOptions options, const Share& share) {
   return options;
 }
 
-BlockOwners owners_of(const Share& share, SlotIndex slot, std::int64_t count) {
+// By their numbers in the world, which they keep.
+BlockOwners owners_of(const Share& share, const Exchange::Step& step, SlotIndex slot,
+                      std::int64_t count) {
   std::vector<std::int32_t> owners;
   for (std::int64_t block = 0; block < count; ++block)
-    owners.push_back(share.owner(slot, block).number);
+    owners.push_back(step.in_world(share.owner(slot, block)).number);
   return std::make_shared<const std::vector<std::int32_t>>(std::move(owners));
 }
 
@@ -241,8 +254,8 @@ HostRunResult HostRun::hand_over() {
     auto array =
         std::make_shared<ResidentArray>(options_.devices, slot.size, plan_->nodes[at(slot.node)]);
     if (!share_.alone())
-      array->set_owners(owners_of(share_, static_cast<SlotIndex>(s), array->block_count()),
-                        share_.self());
+      array->set_owners(owners_of(share_, *step_, static_cast<SlotIndex>(s), array->block_count()),
+                        step_->in_world(share_.self()));
     arrays[s] = array.get();
     result.arrays.push_back({static_cast<SlotIndex>(s), std::move(array)});
   }
@@ -393,7 +406,9 @@ void HostRun::settle(WorkItem& item, const std::exception_ptr& failure) noexcept
   }
 }
 
-comm::BlockAddress HostRun::address(Place place) const noexcept { return {share_.self(), place}; }
+comm::BlockAddress HostRun::address(Place place) const noexcept {
+  return {step_ == nullptr ? share_.self() : step_->in_world(share_.self()), place};
+}
 
 std::string HostRun::place_name(Place place) const {
   if (place.tier == Tier::kDevice) return device::to_string(devices_.devices()[place.device].id);
@@ -401,7 +416,7 @@ std::string HostRun::place_name(Place place) const {
 }
 
 std::string HostRun::address_name(Place place) const {
-  return core::text(place_name(place), " of rank ", share_.self().number);
+  return core::text(place_name(place), " of rank ", address(place).rank.number);
 }
 
 void HostRun::trace_item(const WorkItem& item, int thread, Clock::time_point begin) {

@@ -126,7 +126,7 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   std::byte* direct_target(comm::Rank peer, std::uint32_t request,
                            std::size_t bytes) noexcept override;
   void direct_arrived(std::uint32_t request, const std::exception_ptr& failure) noexcept override;
-  void peer_ends(comm::Rank peer, const std::string* failure) noexcept override;
+  void peer_ends(comm::Rank peer, const std::string* failure, bool again) noexcept override;
   void peer_lost(comm::Rank peer, const std::string& why) noexcept override;
   /// While it lives, the run hears what other ranks tell.
   class Listening {
@@ -143,6 +143,7 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
                      std::size_t bytes);
   void not_begun(WorkItem& item) noexcept;
   void hear(const PeerEvent& event) noexcept;
+  void look_again() noexcept;
   void peer_fails(comm::Rank peer, const std::exception_ptr& error) noexcept;
   void fail_run(const std::exception_ptr& error, const std::vector<WorkItem*>& given_up) noexcept;
   bool tell_end(std::unique_lock<std::mutex>& lock);
@@ -205,6 +206,7 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   // Where pulled blocks go: CUDA's numbers of devices, by rank and request.
   std::map<std::pair<std::int32_t, std::uint32_t>, std::int32_t> pull_devices_;
   bool end_told_ = false;
+  bool told_well_ = false;
   bool broken_ = false;  // the dispatcher has thrown and is not to be called again
   std::exception_ptr broken_error_;
 

@@ -33,7 +33,8 @@ std::string HostRun::described() const {
 }
 
 std::string HostRun::peer_name(comm::Rank peer) const {
-  return core::text("rank ", peer.number, " on ", step_->exchange().world().host(peer));
+  const comm::Rank rank = step_->in_world(peer);
+  return core::text("rank ", rank.number, " on ", step_->exchange().world().host(rank));
 }
 
 // What the dispatcher starts
@@ -153,9 +154,13 @@ comm::Messenger::Done HostRun::when_sent(WorkItem& item) {
   };
 }
 
+// What cannot reach a lost rank is no error where the others go on without it: they are told of the
+// loss right after.
 void HostRun::send(WorkItem& item, const std::byte* data) noexcept {
   try {
-    step_->send_block(item.peer, item.request, data, item.bytes, when_sent(item));
+    comm::Messenger::Done done = when_sent(item);
+    if (step_->recovers()) done = [this, &item](const std::exception_ptr&) { finish(item); };
+    step_->send_block(item.peer, item.request, data, item.bytes, std::move(done));
   } catch (...) {
     settle(item, std::current_exception());
     finish(item);
@@ -294,20 +299,27 @@ void HostRun::peer_begins(comm::Rank peer, std::uint64_t fingerprint,
   fail_run(
       std::make_exception_ptr(CommError(core::text(
           "[compute] all ranks compute the same, in the same order; got ", described(), " on rank ",
-          share_.self().number, " and ", what, " on ", peer_name(peer), " as step ",
+          address(Place{}).rank.number, " and ", what, " on ", peer_name(peer), " as step ",
           step_->number(), "; try the same calls on all ranks, from one thread"))),
       {});
 }
 
-void HostRun::peer_ends(comm::Rank peer, const std::string* failure) noexcept {
+void HostRun::peer_ends(comm::Rank peer, const std::string* failure, bool again) noexcept {
+  bool fails = failure != nullptr;
   {
     const std::lock_guard lock(mutex_);
     peer_ended_[static_cast<std::size_t>(peer.number)] = true;
+    fails = fails && !(again && told_well_);
   }
-  if (failure != nullptr) {
+  if (fails) {
     return peer_fails(peer, std::make_exception_ptr(CommError(core::text(
                                 "[compute] ", peer_name(peer), " could not go on: ", *failure))));
   }
+  look_again();
+}
+
+// Whether the run is over may have changed.
+void HostRun::look_again() noexcept {
   std::unique_lock lock(mutex_);
   if (!reporting_) report(lock);
   wake_others();
@@ -315,12 +327,15 @@ void HostRun::peer_ends(comm::Rank peer, const std::string* failure) noexcept {
 
 void HostRun::peer_lost(comm::Rank peer, const std::string& why) noexcept {
   bool needed = false;
+  bool through = false;
   {
     const std::lock_guard lock(mutex_);
     needed = !peer_ended_[static_cast<std::size_t>(peer.number)];
     peer_ended_[static_cast<std::size_t>(peer.number)] = true;
+    through = step_->recovers() && told_well_;
   }
   // One that leaves after it has ended the step is missed in the next.
+  if (through) return look_again();
   if (needed) {
     peer_fails(peer, std::make_exception_ptr(CommError(core::text(
                          "[comm] ", peer_name(peer), " is lost while it is needed: ", why, "; ",
@@ -376,6 +391,7 @@ bool HostRun::tell_end(std::unique_lock<std::mutex>& lock) {
   if (stopped() && !error_ && !options_.stop.stop_requested()) return false;
   end_told_ = true;
   const bool failed = stopped();
+  told_well_ = !failed;
   std::string failure = "a stop was requested";
   try {
     if (failed && error_) std::rethrow_exception(error_);

@@ -1,5 +1,6 @@
 #include "scheduler/executor/resident_array.hpp"
 
+#include <algorithm>
 #include <optional>
 
 namespace tessera::scheduler {
@@ -39,6 +40,7 @@ void ResidentArray::copy_to(std::int64_t block, std::byte* out) const {
 
 std::size_t ResidentArray::size_bytes() const noexcept {
   std::size_t total = 0;
+  if (forgotten_) return 0;
   for (std::int64_t b = 0; b < block_count(); ++b) {
     if (owners_ == nullptr || (*owners_)[at(b)] == self_.number) total += size_.bytes(b);
   }
@@ -48,6 +50,24 @@ std::size_t ResidentArray::size_bytes() const noexcept {
 void ResidentArray::set_owners(BlockOwners owners, comm::Rank self) noexcept {
   owners_ = std::move(owners);
   self_ = self;
+}
+
+bool ResidentArray::is_lost(const std::function<bool(comm::Rank)>& is_there) const {
+  return forgotten_ || (owners_ != nullptr &&
+                        !std::all_of(owners_->begin(), owners_->end(), [&](std::int32_t rank) {
+                          return is_there(comm::Rank{rank});
+                        }));
+}
+
+void ResidentArray::forget() noexcept {
+  for (StoredBlock& block : blocks_) block = {};
+  forgotten_ = true;
+}
+
+void ResidentArray::adopt(ResidentArray& computed) noexcept {
+  blocks_.swap(computed.blocks_);
+  owners_ = computed.owners_;
+  forgotten_ = false;
 }
 
 StoredBlock ResidentArray::take(std::int64_t block) noexcept {

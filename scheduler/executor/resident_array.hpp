@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -47,6 +48,14 @@ class ResidentArray {
   void set_owners(BlockOwners owners, comm::Rank self) noexcept;
   /// Null with one rank.
   const BlockOwners& owners() const noexcept { return owners_; }
+  /// Whether blocks are lost: others' whose rank does not answer any more, or all that were here,
+  /// after forget().
+  bool is_lost(const std::function<bool(comm::Rank)>& is_there) const;
+  /// Lets go of all blocks: the array is lost until it adopts another one's.
+  void forget() noexcept;
+  bool is_forgotten() const noexcept { return forgotten_; }
+  /// Takes over all blocks of an array of the same values.
+  void adopt(ResidentArray& computed) noexcept;
   /// Bytes of all blocks that are here.
   std::size_t size_bytes() const noexcept;
 
@@ -62,6 +71,7 @@ class ResidentArray {
   std::vector<StoredBlock> blocks_;
   BlockOwners owners_;
   comm::Rank self_;
+  bool forgotten_ = false;
 };
 
 }  // namespace tessera::scheduler

@@ -8,6 +8,7 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "comm/world.hpp"
@@ -50,7 +51,7 @@ class MemoryWorlds {
         const std::lock_guard lock(hub_->mutex);
         hub_->nodes[static_cast<std::size_t>(rank_.number)] = nullptr;
         for (Node* node : hub_->nodes) {
-          if (node != nullptr) node->push_lost(rank_);
+          if (node != nullptr) node->push_lost(rank_, std::string(kHasLeft));
         }
       }
       {
@@ -83,6 +84,12 @@ class MemoryWorlds {
       }
       fail(done);
     }
+    void cut(Rank rank, const std::string& why) override {
+      const std::lock_guard lock(hub_->mutex);
+      push_lost(rank, why);
+      Node* node = hub_->nodes[static_cast<std::size_t>(rank.number)];
+      if (node != nullptr) node->push_lost(rank_, "its connection closed");
+    }
 
    private:
     static void fail(const Done& done) {
@@ -93,9 +100,9 @@ class MemoryWorlds {
       (message.bytes > 0 ? bodies_ : queue_).push_back(std::move(message));
       wake_.notify_all();
     }
-    void push_lost(Rank rank) {
+    void push_lost(Rank rank, const std::string& why) {
       const std::lock_guard lock(mutex_);
-      lost_.push_back(rank);
+      lost_.emplace_back(rank, why);
       wake_.notify_all();
     }
     void deliver() {
@@ -108,10 +115,10 @@ class MemoryWorlds {
         const bool body = !bodies_.empty() && (queue_.empty() || random_() % 4 == 0);
         std::deque<Message>& from = body ? bodies_ : queue_;
         if (from.empty()) {
-          const Rank gone = lost_.front();
+          const auto [gone, why] = lost_.front();
           lost_.pop_front();
           lock.unlock();
-          receiver_->lost(gone, "it has left");
+          receiver_->lost(gone, why);
           lock.lock();
           continue;
         }
@@ -138,7 +145,7 @@ class MemoryWorlds {
     std::condition_variable wake_;
     std::deque<Message> queue_;
     std::deque<Message> bodies_;
-    std::deque<Rank> lost_;
+    std::deque<std::pair<Rank, std::string>> lost_;
     std::mt19937_64 random_;
     bool over_ = false;
     std::thread thread_;

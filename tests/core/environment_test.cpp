@@ -123,8 +123,8 @@ TEST(Environment, ReadsEveryVariableStrictly) {
   }
   // What is read of the job, job_test.cpp has.
   seen.insert({"TESSERA_RANK", "TESSERA_WORLD_SIZE", "TESSERA_RENDEZVOUS", "TESSERA_JOB_TOKEN",
-               "TESSERA_JOB_TOKEN_FILE", "TESSERA_JOIN_TIMEOUT", "TESSERA_TRANSPORT", "TESSERA_INTERFACE",
-               "TESSERA_RANK_TIMEOUT"});
+               "TESSERA_JOB_TOKEN_FILE", "TESSERA_JOIN_TIMEOUT", "TESSERA_TRANSPORT",
+               "TESSERA_INTERFACE", "TESSERA_RANK_TIMEOUT", "TESSERA_ON_RANK_LOSS"});
   std::set<std::string> documented;
   for (const VariableInfo& variable : environment_variables()) documented.insert(variable.name);
   EXPECT_EQ(seen, documented);

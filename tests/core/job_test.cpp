@@ -101,6 +101,35 @@ TEST(Job, WhatCannotBeMeantIsNamed) {
       0u);
 }
 
+TEST(Job, RecoveryNeedsALauncherThatLetsTheOthersLive) {
+  const std::map<std::string, std::string> own = {
+      {"TESSERA_RANK", "0"}, {"TESSERA_WORLD_SIZE", "4"}, {"TESSERA_RENDEZVOUS", "node1:29400"}};
+  const auto with = [&](std::map<std::string, std::string> more) {
+    more.insert(own.begin(), own.end());
+    return more;
+  };
+  EXPECT_FALSE(parse(with({})).recover);
+  EXPECT_FALSE(parse(with({{"TESSERA_ON_RANK_LOSS", "fail"}})).recover);
+  EXPECT_TRUE(parse(with({{"TESSERA_ON_RANK_LOSS", "recover"}})).recover);
+  // Jobs whose ranks only PMIx knows say it, too.
+  EXPECT_TRUE(parse({{"TESSERA_ON_RANK_LOSS", "recover"}}).recover);
+  EXPECT_EQ(parse({{"TESSERA_RANK_TIMEOUT", "2.5"}}).silence_s, 2.5);
+  EXPECT_EQ(refusal(with({{"TESSERA_ON_RANK_LOSS", "retry"}})),
+            "[TESSERA_ON_RANK_LOSS] fail or recover; got \"retry\"; try fail");
+  EXPECT_NE(refusal(with({{"TESSERA_ON_RANK_LOSS", "recover"}, {"OMPI_COMM_WORLD_RANK", "0"}}))
+                .find("got mpirun; try mpirun --mca orte_enable_recovery 1"),
+            std::string::npos);
+  EXPECT_TRUE(parse(with({{"TESSERA_ON_RANK_LOSS", "recover"},
+                          {"OMPI_COMM_WORLD_RANK", "0"},
+                          {"OMPI_MCA_orte_enable_recovery", "1"}}))
+                  .recover);
+  EXPECT_NE(
+      refusal({{"TESSERA_ON_RANK_LOSS", "recover"}, {"PMIX_RANK", "0"}, {"SLURM_PROCID", "0"}})
+          .find("got srun with PMIx; try srun --mpi=none --kill-on-bad-exit=0"),
+      std::string::npos);
+  EXPECT_TRUE(parse(with({{"TESSERA_ON_RANK_LOSS", "recover"}, {"SLURM_PROCID", "0"}})).recover);
+}
+
 TEST(Job, ATokenFileIsItsOwnersAlone) {
   const std::filesystem::path file = std::filesystem::path(::testing::TempDir()) / "tessera_token";
   std::ofstream(file) << kToken << "\n";

@@ -20,6 +20,31 @@ void print_hash(const std::string& name, const tessera::HostArray& array) {
               static_cast<unsigned long long>(XXH3_64bits(array.data(), array.nbytes())));
 }
 
+/// Work of about a second, for ranks that are killed meanwhile.
+std::vector<tessera::HostArray> long_work(const std::string& which) {
+  using namespace tessera;
+  const Array x = random::normal({2000, 2000}, {.chunks = {250, 250}, .seed = 4});
+  if (which == "product") return compute({matmul(x, x + 1.0), sum(matmul(x, transpose(x)))});
+  if (which == "svd") {
+    const Array tall = random::normal({2'000'000, 24}, {.chunks = {20'000, 24}, .seed = 5});
+    const auto [u, s, vt] = svd(tall);
+    return compute({s, sum(u * u, {.axis = 0}), vt});
+  }
+  if (which == "rechunk") {
+    const Array y = random::normal({8000, 8000}, {.chunks = {500, 8000}, .seed = 6});
+    const Array z = rechunk(exp(y), Chunks{8000, 500});
+    return compute({mean(z, {.axis = 0}), sum(z + transpose(y), {.axis = 1})});
+  }
+  // Every round reads what the one before has kept.
+  const Array small = x[{Slice(0, 1500), Slice(0, 1500)}];
+  Array kept = small.persist();
+  for (int i = 0; i < 6; ++i) {
+    const Array next = matmul(kept, small);
+    kept = (next / sqrt(mean(next * next))).persist();
+  }
+  return compute({kept, sum(kept)});
+}
+
 int run(const std::string& what, const std::string& argument) {
   if (what == "bits") {
     for (std::size_t w = 0; w < workloads().size(); ++w) {
@@ -48,6 +73,26 @@ int run(const std::string& what, const std::string& argument) {
     const bool first = std::strcmp(std::getenv("TESSERA_RANK"), "0") == 0;
     const tessera::Array x = tessera::random::normal({50, 30}, {.chunks = {7, 9}, .seed = 4});
     (first ? tessera::sum(x) : tessera::std(x)).compute();
+    return 0;
+  }
+  if (what == "survive" || what == "save_on") {
+    sum(tessera::random::uniform({8, 8}, {.chunks = {4, 4}, .seed = 1})).compute();
+    const char* launched = std::getenv("PMIX_RANK");
+    std::fprintf(stderr, "rank %s is process %d\n",
+                 launched != nullptr ? launched : std::getenv("TESSERA_RANK"),
+                 static_cast<int>(::getpid()));
+    if (what == "survive") {
+      const std::vector<tessera::HostArray> results = long_work(argument);
+      for (std::size_t i = 0; i < results.size(); ++i)
+        print_hash(argument + "." + std::to_string(i), results[i]);
+      return 0;
+    }
+    const tessera::Array x = tessera::random::normal({3000, 1500}, {.chunks = {70, 90}, .seed = 4});
+    const tessera::Array y = x + x * 2.0;
+    const std::string end = argument.substr(argument.rfind('.'));
+    if (end == ".npy") tessera::save_npy(y, argument);
+    if (end == ".zarr") tessera::save_zarr(y, argument);
+    if (end == ".nc") tessera::save_netcdf(y, argument, {.steps_per_file = 200});
     return 0;
   }
   if (what == "forever") {

@@ -263,6 +263,20 @@ TEST(Ranks, AProgramThatIsNotThereIsNamed) {
       << command.text;
 }
 
+/// What the ranks say that they are.
+std::map<int, pid_t> processes_of(Command& command, std::size_t ranks) {
+  const std::regex line("rank (\\d) is process (\\d+)\n");
+  std::map<int, pid_t> out;
+  command.read_until(
+      [&](const std::string& text) {
+        for (std::sregex_iterator i(text.begin(), text.end(), line), end; i != end; ++i)
+          out[std::stoi((*i)[1])] = std::stoi((*i)[2]);
+        return out.size() == ranks;
+      },
+      60s);
+  return out;
+}
+
 // Each of four ranks is killed, at random moments: the others end by themselves and say whom they
 // miss.
 TEST(Ranks, WhenOneIsKilledTheOthersEndAndNameIt) {
@@ -273,16 +287,8 @@ TEST(Ranks, WhenOneIsKilledTheOthersEndAndNameIt) {
     Command command(
         on_ranks(4, {"forever", std::to_string(random() % 4)}),
         {"TESSERA_RANK_TIMEOUT=10", std::string("TESSERA_TRANSPORT=") + transports[round % 3]});
-    const std::regex line("rank (\\d) is process (\\d+)\n");
-    std::map<int, pid_t> processes;
-    ASSERT_TRUE(command.read_until(
-        [&](const std::string& text) {
-          for (std::sregex_iterator i(text.begin(), text.end(), line), end; i != end; ++i)
-            processes[std::stoi((*i)[1])] = std::stoi((*i)[2]);
-          return processes.size() == 4;
-        },
-        60s))
-        << command.text;
+    std::map<int, pid_t> processes = processes_of(command, 4);
+    ASSERT_EQ(processes.size(), 4u) << command.text;
     std::this_thread::sleep_for(std::chrono::microseconds(random() % 30'000));
     const Clock::time_point begin = Clock::now();
     ASSERT_EQ(::kill(processes[victim], SIGKILL), 0);
@@ -293,6 +299,111 @@ TEST(Ranks, WhenOneIsKilledTheOthersEndAndNameIt) {
     for (const auto& [rank, process] : processes)
       EXPECT_NE(::kill(process, 0), 0) << "rank " << rank << " is left";
   }
+}
+
+/// The lines that hashes() reads, of other output too.
+std::string results_in(const std::string& text) {
+  std::string out;
+  std::istringstream in(text);
+  const std::regex result("[a-z]+\\.\\d [0-9a-f]{16}");
+  for (std::string line; std::getline(in, line);) {
+    if (std::regex_match(line, result)) out += line + "\n";
+  }
+  return out;
+}
+
+// Each of four ranks is killed, at random moments: the others come to what all would have come to.
+TEST(Ranks, WhenOneIsKilledTheOthersGoOnWhereTheyAreToRecover) {
+  std::mt19937_64 random(12);
+  int round = 0;
+  for (const char* work : {"product", "svd", "rechunk", "kept"}) {
+    Command clean(on_ranks(1, {"survive", work}));
+    ASSERT_EQ(clean.wait(60s), 0) << clean.text;
+    std::size_t count = 0;
+    const auto wanted = hashes(results_in(clean.text), count);
+    ASSERT_GT(count, 1u);
+    for (int kill = 0; kill < 3; ++kill, ++round) {
+      const int victim = round % 4;
+      Command command(on_ranks(4, {"survive", work}),
+                      {"TESSERA_ON_RANK_LOSS=recover",
+                       round % 2 == 0 ? "TESSERA_TRANSPORT=auto" : "TESSERA_TRANSPORT=tcp"});
+      const std::map<int, pid_t> processes = processes_of(command, 4);
+      ASSERT_EQ(processes.size(), 4u) << command.text;
+      std::this_thread::sleep_for(std::chrono::microseconds(random() % 400'000));
+      ::kill(processes.at(victim), SIGKILL);
+      EXPECT_EQ(command.wait(60s), 0) << command.text;
+      std::size_t lines = 0;
+      EXPECT_EQ(hashes(results_in(command.text), lines), wanted) << command.text;
+      EXPECT_GE(lines, 3 * count) << command.text;
+      for (const auto& [rank, process] : processes)
+        EXPECT_NE(::kill(process, 0), 0) << "rank " << rank << " is left";
+    }
+  }
+}
+
+// What ranks write together is whole, whoever of them is killed on the way.
+TEST(Ranks, WhatIsSavedIsWholeWithoutThoseThatAreKilled) {
+  const std::filesystem::path folder =
+      std::filesystem::path(::testing::TempDir()) / "tessera_ranks_killed";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  const auto load = [](const std::string& path) {
+    if (path.ends_with(".npy")) return load_npy(path).compute();
+    return path.ends_with(".zarr") ? open_zarr(path).compute() : open(path, "data").compute();
+  };
+  std::mt19937_64 random(13);
+  int round = 0;
+  for (const char* name : {".npy", ".zarr", "_*.nc"}) {
+    if (std::string(name).ends_with(".nc") && !io::netcdf_module_status().available) continue;
+    const std::string one = (folder / ("one" + std::string(name))).string();
+    Command clean(on_ranks(1, {"save_on", one}));
+    ASSERT_EQ(clean.wait(60s), 0) << clean.text;
+    const HostArray wanted = load(one);
+    for (int kill = 0; kill < 4; ++kill, ++round) {
+      const std::string path = (folder / (std::to_string(round) + name)).string();
+      Command command(on_ranks(4, {"save_on", path}), {"TESSERA_ON_RANK_LOSS=recover"});
+      const std::map<int, pid_t> processes = processes_of(command, 4);
+      ASSERT_EQ(processes.size(), 4u) << command.text;
+      std::this_thread::sleep_for(std::chrono::microseconds(random() % 150'000));
+      ::kill(processes.at(round % 4), SIGKILL);
+      ASSERT_EQ(command.wait(60s), 0) << path << "\n" << command.text;
+      const HostArray got = load(path);
+      ASSERT_EQ(got.shape(), wanted.shape());
+      EXPECT_EQ(std::memcmp(got.data(), wanted.data(), wanted.nbytes()), 0) << path;
+    }
+  }
+  std::filesystem::remove_all(folder);
+}
+
+TEST(Ranks, MpirunLetsTheOthersLiveWhenItIsAsked) {
+#ifdef TESSERA_MPIRUN
+  Command clean(on_ranks(1, {"survive", "kept"}));
+  ASSERT_EQ(clean.wait(60s), 0) << clean.text;
+  std::size_t count = 0;
+  const auto wanted = hashes(results_in(clean.text), count);
+  Command command({TESSERA_MPIRUN, "-n", "4", "--oversubscribe", "--allow-run-as-root", "--mca",
+                   "orte_enable_recovery", "1", TESSERA_RANKS_PROGRAM, "survive", "kept"},
+                  {"TESSERA_WORKERS=1", "TESSERA_ON_RANK_LOSS=recover"});
+  const std::map<int, pid_t> processes = processes_of(command, 4);
+  ASSERT_EQ(processes.size(), 4u) << command.text;
+  std::this_thread::sleep_for(200ms);
+  ::kill(processes.at(0), SIGKILL);
+  command.wait(60s);  // its status is the launcher's matter
+  std::size_t lines = 0;
+  EXPECT_EQ(hashes(results_in(command.text), lines), wanted) << command.text;
+  EXPECT_GE(lines, 3 * count) << command.text;
+#else
+  GTEST_SKIP() << "mpirun or PMIx's headers are missing here";
+#endif
+}
+
+// A launcher that ends all processes with one leaves nobody to go on.
+TEST(Ranks, RecoveryIsRefusedUnderALauncherThatEndsAll) {
+  Command command({TESSERA_TOOL, "run", "-n", "2", "--", TESSERA_RANKS_PROGRAM, "unseeded"},
+                  {"TESSERA_ON_RANK_LOSS=recover", "OMPI_COMM_WORLD_RANK=0"});
+  EXPECT_EQ(command.wait(30s), 3) << command.text;
+  EXPECT_NE(command.text.find("[TESSERA_ON_RANK_LOSS] recover needs a launcher"), std::string::npos)
+      << command.text;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -27,13 +28,12 @@ struct Outcome {
 /// say in what the session reaches the machine through.
 using Arrange = std::function<void(int rank, scheduler::Seams& seams)>;
 template <typename F>
-auto on_ranks(int ranks, const SessionOptions& options, F f, const Arrange& arrange = {}) {
+auto on_ranks(std::vector<std::unique_ptr<comm::World>> worlds, const SessionOptions& options, F f,
+              const Arrange& arrange = {}) {
   using T = decltype(f(0, std::declval<Session&>()));
-  static std::atomic<std::uint64_t> seed{0};
-  auto worlds = comm::MemoryWorlds::make(ranks, ++seed);
-  std::vector<Outcome<T>> out(static_cast<std::size_t>(ranks));
+  std::vector<Outcome<T>> out(worlds.size());
   std::vector<std::thread> threads;
-  for (int r = 0; r < ranks; ++r) {
+  for (int r = 0; r < static_cast<int>(worlds.size()); ++r) {
     threads.emplace_back([&, r] {
       Outcome<T>& mine = out[static_cast<std::size_t>(r)];
       try {
@@ -51,6 +51,12 @@ auto on_ranks(int ranks, const SessionOptions& options, F f, const Arrange& arra
   }
   for (std::thread& thread : threads) thread.join();
   return out;
+}
+
+template <typename F>
+auto on_ranks(int ranks, const SessionOptions& options, F f, const Arrange& arrange = {}) {
+  static std::atomic<std::uint64_t> seed{0};
+  return on_ranks(comm::MemoryWorlds::make(ranks, ++seed), options, f, arrange);
 }
 
 }  // namespace tessera::testing

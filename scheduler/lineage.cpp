@@ -1,0 +1,135 @@
+#include "scheduler/lineage.hpp"
+
+#include <optional>
+#include <stdexcept>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "array/node.hpp"
+
+namespace tessera::scheduler {
+
+namespace {
+
+using NodePointer = std::shared_ptr<const array::Node>;
+
+NodePointer copy_of(const array::Node& node, array::Attributes attributes,
+                    std::vector<Array> inputs) {
+  auto copy = std::make_shared<array::Node>(node.name, std::move(attributes), std::move(inputs),
+                                            node.outputs, std::source_location());
+  copy->file = node.file;
+  copy->line = node.line;
+  return copy;
+}
+
+// Expressions with other arrays in the place of some kept ones. What holds none of these stays what
+// it is, and what is shared stays shared.
+class Rewrite {
+ public:
+  /// What stands for a kept array, which is rewritten in turn; nothing: it stays.
+  using Instead = std::function<std::optional<Array>(const NodePointer&, const array::Resident&)>;
+  explicit Rewrite(Instead instead) : instead_(std::move(instead)) {}
+
+  Array operator()(const Array& root) {
+    std::vector<NodePointer> open{root.node()};
+    while (!open.empty()) {
+      const NodePointer node = open.back();
+      const std::size_t before = open.size();
+      if (!done_.contains(node.get())) visit(node, open);
+      if (open.size() == before) open.pop_back();
+    }
+    return now(root);
+  }
+
+ private:
+  // What stands for a node; for one output of it, where that is another array's.
+  struct Target {
+    NodePointer node;
+    std::optional<int> output;
+  };
+
+  // Done, or more to do first.
+  void visit(const NodePointer& node, std::vector<NodePointer>& open) {
+    const auto* kept = std::get_if<array::Resident>(&node->attributes);
+    if (kept == nullptr) {
+      for (const Array& input : node->inputs) {
+        if (!done_.contains(input.node().get())) open.push_back(input.node());
+      }
+      if (open.back() == node) finish(node, {with_inputs(node), {}});
+      return;
+    }
+    const auto [it, fresh] = instead_of_.try_emplace(node.get());
+    if (fresh) it->second = instead_(node, *kept);
+    const std::optional<Array>& other = it->second;
+    if (!other || other->node() == node) {
+      finish(node, {node, {}});
+    } else if (done_.contains(other->node().get())) {
+      const Array result = now(*other);
+      finish(node, {result.node(), result.output()});
+    } else {
+      open.push_back(other->node());
+    }
+  }
+
+  void finish(const NodePointer& node, Target target) {
+    held_.push_back(node);
+    done_.emplace(node.get(), std::move(target));
+  }
+
+  Array now(const Array& array) const {
+    const Target& target = done_.at(array.node().get());
+    return Array(target.node, target.output.value_or(array.output()));
+  }
+
+  NodePointer with_inputs(const NodePointer& node) const {
+    bool same = true;
+    std::vector<Array> inputs;
+    for (const Array& input : node->inputs) {
+      inputs.push_back(now(input));
+      same = same && inputs.back().node() == input.node();
+    }
+    return same ? node : copy_of(*node, node->attributes, std::move(inputs));
+  }
+
+  const Instead instead_;
+  std::unordered_map<const array::Node*, Target> done_;
+  std::unordered_map<const array::Node*, std::optional<Array>> instead_of_;
+  std::vector<NodePointer> held_;  // their addresses are keys
+};
+
+}  // namespace
+
+std::shared_ptr<const Array> lineage_of(const Array& array) {
+  Rewrite rewrite([](const NodePointer& node, const array::Resident& kept) -> std::optional<Array> {
+    if (kept.blocks == nullptr) return std::nullopt;
+    return Array(copy_of(*node, array::Resident{nullptr, kept.lineage, kept.blocks}, {}), 0);
+  });
+  return std::make_shared<const Array>(rewrite(array));
+}
+
+Restored restore(const std::vector<Array>& arrays, const std::function<bool(const Blocks&)>& lost) {
+  Restored out;
+  std::unordered_map<const void*, std::optional<Array>> there;  // one for each kept array
+  std::unordered_set<const void*> gone;
+  std::vector<std::pair<Blocks, Array>> again;
+  Rewrite rewrite(
+      [&](const NodePointer& node, const array::Resident& kept) -> std::optional<Array> {
+        const Blocks blocks = kept.blocks != nullptr ? kept.blocks : kept.kept.lock();
+        if (blocks != nullptr && !lost(blocks)) {
+          if (kept.blocks != nullptr) return std::nullopt;
+          std::optional<Array>& one = there[blocks.get()];
+          if (!one) one = Array(copy_of(*node, array::Resident{blocks, kept.lineage, {}}, {}), 0);
+          return one;
+        }
+        if (kept.lineage == nullptr)
+          throw std::logic_error("[session] an array that may be lost has a lineage");
+        if (blocks != nullptr && gone.insert(blocks.get()).second)
+          again.emplace_back(blocks, *kept.lineage);
+        return *kept.lineage;
+      });
+  for (const Array& array : arrays) out.arrays.push_back(rewrite(array));
+  for (auto& [blocks, lineage] : again) out.again.emplace_back(blocks, rewrite(lineage));
+  return out;
+}
+
+}  // namespace tessera::scheduler
