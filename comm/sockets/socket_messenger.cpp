@@ -197,7 +197,7 @@ void SocketMessenger::write_queued(Peer& peer) {
     left = !peer.queue.empty();
     peer.asked = left;
   }
-  if (thread_.joinable()) watch(peer, left);
+  if (receiver_ != nullptr) watch(peer, left);
   for (const Done& done : sent) done(nullptr);
 }
 
