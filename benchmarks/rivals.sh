@@ -16,7 +16,7 @@ get() {
   "$folder/bin/python" -m pip install --quiet --no-input "$@" || missing+=("$1")
 }
 get numpy scipy
-get "dask[array]" xarray flox netCDF4 zarr
+get "dask[array]" distributed xarray flox netCDF4 zarr
 get numexpr
 get jax
 # The processor's build is a tenth of the size, where its index can be reached.
