@@ -23,6 +23,9 @@ if(BLOSC_FOUND)
   list(APPEND TESSERA_PRIVATE_LIBRARIES PkgConfig::BLOSC)
 endif()
 
+# Tensors of other libraries, which need nothing but a header.
+find_path(TESSERA_DLPACK_INCLUDE_DIR dlpack/dlpack.h)
+
 # The module that reads NetCDF is built where these are (PkgConfig::NETCDF, PkgConfig::HDF5).
 pkg_check_modules(NETCDF QUIET IMPORTED_TARGET netcdf)
 pkg_check_modules(HDF5 QUIET IMPORTED_TARGET hdf5)

@@ -10,6 +10,7 @@
 #include "tessera/creation.hpp"
 #include "tessera/decomposition.hpp"
 #include "tessera/delayed.hpp"
+#include "tessera/dlpack.hpp"
 #include "tessera/dtype.hpp"
 #include "tessera/elementwise.hpp"
 #include "tessera/error.hpp"
