@@ -116,6 +116,7 @@ class ZarrRegionWriter final : public RegionWriter {
     writer_.write_chunk(start, count, in);
   }
   void finish() override { writer_.finish(); }
+  void abandon() noexcept override { writer_.abandon(); }
 
  private:
   ZarrWriter writer_;

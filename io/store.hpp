@@ -52,6 +52,8 @@ class RegionWriter {
   virtual void write(const Shape& start, const Shape& count, const std::byte* in) const = 0;
   /// Gives the file its name; without it nothing appears. No other call may follow.
   virtual void finish() = 0;
+  /// Others may go on with what is there: nothing of it is removed.
+  virtual void abandon() noexcept {}
 };
 std::unique_ptr<RegionWriter> create_npy(const core::FileSystem& files, const std::string& path,
                                          const Shape& shape, DType dtype);

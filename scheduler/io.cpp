@@ -244,11 +244,17 @@ void save_zarr(const Array& array, const std::string& path, const SaveZarrOption
                                             : io::Writers::kLeader;
       writer = io::create_zarr(files(), path, options, array.shape(), array.dtype(), chunks, who);
     };
-    // The leader's folder is there before others write into it, and is an array after they have.
-    team.together([&] { team.leads() ? create() : void(); });
-    team.together([&] { team.leads() ? void() : create(); });
-    write_blocks(team, array, writer, "save_zarr", where);
-    team.together([&] { writer->finish(); });
+    try {
+      // The leader's folder is there before others write into it, and is an array after they have.
+      team.together([&] { team.leads() ? create() : void(); });
+      team.together([&] { team.leads() ? void() : create(); });
+      write_blocks(team, array, writer, "save_zarr", where);
+      team.together([&] { writer->finish(); });
+    } catch (...) {
+      // Another one may be the leader of the same folder by now.
+      if (writer != nullptr && !team.holds()) writer->abandon();
+      throw;
+    }
   });
 }
 

@@ -391,6 +391,11 @@ scheduler::Team scheduler::Team::current() {
   return out;
 }
 
+bool scheduler::Team::holds() const {
+  const Session::Impl& impl = Session::current().impl();
+  return impl.exchange == nullptr || impl.exchange->holds();
+}
+
 void scheduler::Team::work(const std::function<void(const Team&, bool)>& work) {
   Session::Impl& impl = Session::current().impl();
   for (bool again = false;; again = true) {

@@ -21,6 +21,9 @@ class Team {
   std::int32_t ranks() const noexcept { return ranks_; }
   bool alone() const noexcept { return ranks_ == 1; }
   bool leads() const noexcept { return rank_ == 0; }
+  /// Whether the others have not gone on without this rank, as far as it knows: what they have
+  /// begun together is not its alone to remove then.
+  bool holds() const;
   /// A name that is the same on all ranks, and another one after they have done something together.
   const std::string& tag() const noexcept { return tag_; }
   /// Does `work` and waits until all ranks have done theirs. For work(). \throws what it throws,

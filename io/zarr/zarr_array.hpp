@@ -66,6 +66,8 @@ class ZarrWriter {
   /// One chunk, in C order; at the ends of axes, what lies inside the array.
   void write_chunk(const Shape& start, const Shape& count, const std::byte* in) const;
   void finish();
+  /// Leaves what is there, finished or not.
+  void abandon() noexcept { pending_ = false; }
 
  private:
   ZarrWriter(const core::FileSystem& files, std::string path, ZarrMetadata metadata, int level,

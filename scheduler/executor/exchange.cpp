@@ -260,6 +260,11 @@ std::vector<std::int32_t> Exchange::team() {
   return team_;
 }
 
+bool Exchange::holds() const {
+  const std::lock_guard lock(members_mutex_);
+  return expelled_.empty() && membership_.has_majority();
+}
+
 void Exchange::post(comm::Rank to, comm::Envelope envelope,
                     const std::shared_ptr<const std::string>& text) {
   envelope.b = ++texts_;

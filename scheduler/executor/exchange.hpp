@@ -145,6 +145,8 @@ class Exchange final : public comm::Receiver {
   std::uint64_t steps();
   /// The ranks that were in the last step that is over.
   std::vector<std::int32_t> team();
+  /// Whether this rank is one of those that go on.
+  bool holds() const;
 
   std::byte* target(comm::Rank from, const comm::Envelope& envelope,
                     std::size_t bytes) noexcept override;

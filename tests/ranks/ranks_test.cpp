@@ -397,6 +397,37 @@ TEST(Ranks, MpirunLetsTheOthersLiveWhenItIsAsked) {
 #endif
 }
 
+// The leader of what is saved is given up while it sleeps, and does no harm when it wakes up.
+TEST(Ranks, ARankThatWakesUpLateLeavesAloneWhatTheOthersHaveSaved) {
+  const std::filesystem::path folder =
+      std::filesystem::path(::testing::TempDir()) / "tessera_ranks_asleep";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  const std::string one = (folder / "one.zarr").string();
+  Command clean(on_ranks(1, {"save_on", one}));
+  ASSERT_EQ(clean.wait(60s), 0) << clean.text;
+  const HostArray wanted = open_zarr(one).compute();
+  for (const auto delay : {5ms, 30ms, 80ms}) {
+    const std::string path = (folder / (std::to_string(delay.count()) + ".zarr")).string();
+    Command command(on_ranks(4, {"save_on", path}),
+                    {"TESSERA_ON_RANK_LOSS=recover", "TESSERA_RANK_TIMEOUT=2"});
+    const std::map<int, pid_t> processes = processes_of(command, 4);
+    ASSERT_EQ(processes.size(), 4u) << command.text;
+    std::this_thread::sleep_for(delay);
+    ::kill(processes.at(0), SIGSTOP);
+    for (int rank = 1; rank < 4; ++rank) {
+      for (int i = 0; i < 30'000 && ::kill(processes.at(rank), 0) == 0; ++i)
+        std::this_thread::sleep_for(1ms);
+    }
+    ::kill(processes.at(0), SIGCONT);
+    EXPECT_GE(command.wait(60s), 0) << command.text;
+    const HostArray got = open_zarr(path).compute();
+    ASSERT_EQ(got.shape(), wanted.shape());
+    EXPECT_EQ(std::memcmp(got.data(), wanted.data(), wanted.nbytes()), 0) << path;
+  }
+  std::filesystem::remove_all(folder);
+}
+
 // A launcher that ends all processes with one leaves nobody to go on.
 TEST(Ranks, RecoveryIsRefusedUnderALauncherThatEndsAll) {
   Command command({TESSERA_TOOL, "run", "-n", "2", "--", TESSERA_RANKS_PROGRAM, "unseeded"},
