@@ -49,6 +49,7 @@ void HostRun::work(std::unique_lock<std::mutex>& lock, int thread) {
       // While all there is to do is waiting for other ranks, nobody else would see that a stop was
       // asked for.
       if (step_ != nullptr && !reporting_ && !end_told_ && stopped()) report(lock);
+      if (step_ != nullptr && !reporting_) name_slow_peers();
     }
     if (thread == 0 && options_.progress) report_progress(lock);
   }
@@ -155,6 +156,7 @@ void HostRun::report_progress(std::unique_lock<std::mutex>& lock) {
 // taking work and add to what is finished, which this thread looks at again before it leaves.
 void HostRun::report(std::unique_lock<std::mutex>& lock) {
   reporting_ = true;
+  if (step_ != nullptr) named_ = quiet_since_ = clock_.now();
   do {
     batch_.swap(finished_items_);
     events_.swap(peer_events_);

@@ -147,6 +147,7 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   void peer_fails(comm::Rank peer, const std::exception_ptr& error) noexcept;
   void fail_run(const std::exception_ptr& error, const std::vector<WorkItem*>& given_up) noexcept;
   bool tell_end(std::unique_lock<std::mutex>& lock);
+  void name_slow_peers();
   bool peers_are_done() const noexcept;
   /// Host memory of blocks on their way in one direction, and those that wait for some, in order.
   /// Of the reporting thread.
@@ -224,6 +225,8 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   bool caller_waits_ = false;
   bool over_ = false;
   Clock::time_point last_progress_;
+  Clock::time_point quiet_since_;  // with several ranks: nothing was reported
+  Clock::time_point named_;        // the last time that somebody was waited for too long
 
   std::mutex fetch_mutex_;
   std::unordered_map<std::uint32_t, WorkItem*> fetches_;  // by request; guarded by fetch_mutex_

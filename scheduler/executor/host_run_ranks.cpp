@@ -1,6 +1,9 @@
 #include <algorithm>
+#include <cmath>
+#include <set>
 #include <utility>
 
+#include "core/environment.hpp"
 #include "core/text.hpp"
 #include "scheduler/executor/host_run.hpp"
 #include "scheduler/executor/task_error.hpp"
@@ -13,6 +16,11 @@
 // memory or read from it.
 
 namespace tessera::scheduler {
+
+namespace {
+// A live rank is waited for however long it takes, but not in silence.
+constexpr std::chrono::seconds kSlow{30};
+}  // namespace
 
 HostRun::Listening::Listening(HostRun& run) : step_(run.step_) {
   if (step_ == nullptr) return;
@@ -404,6 +412,32 @@ bool HostRun::tell_end(std::unique_lock<std::mutex>& lock) {
   failed ? step_->end(failure) : step_->end();
   lock.lock();
   return true;
+}
+
+// A rank that is slow is waited for, and named: those whose blocks are waited for or, where there
+// are none, all that have not ended.
+void HostRun::name_slow_peers() {
+  const Clock::time_point now = clock_.now();
+  if (core::elapsed(named_, now) < kSlow) return;
+  std::set<std::int32_t> slow;
+  {
+    const std::lock_guard lock(fetch_mutex_);
+    if (outstanding_ > fetches_.size() + direct_.size()) return;  // this one computes
+    for (const auto& [request, item] : fetches_) slow.insert(item->peer.number);
+    for (const auto& [request, item] : direct_) slow.insert(item->peer.number);
+  }
+  for (std::size_t r = 0; slow.empty() && r < peer_ended_.size(); ++r) {
+    if (!peer_ended_[r]) slow.insert(static_cast<std::int32_t>(r));
+  }
+  if (slow.empty()) return;
+  std::string names;
+  for (const std::int32_t rank : slow)
+    names += core::text(names.empty() ? "" : ", ", peer_name(comm::Rank{rank}));
+  named_ = now;
+  const std::chrono::duration<double> time = core::elapsed(quiet_since_, now);
+  core::log(core::LogLevel::kWarning,
+            core::text("step ", step_->number(), " waits for ", names, ": nothing came for ",
+                       std::llround(time.count()), " s"));
 }
 
 bool HostRun::peers_are_done() const noexcept {

@@ -12,6 +12,7 @@
 #include "same_bits.hpp"
 #include "scheduler/seams.hpp"
 #include "tessera/tessera.hpp"
+#include "tests/core/manual_clock.hpp"
 
 // The same workloads on several ranks, each of which is a thread with a session and devices of its
 // own here. Every rank gets the results, and they have the bits of one rank's.
@@ -293,6 +294,28 @@ TEST(EngineRanksFaults, ARankThatLeavesIsNamed) {
     EXPECT_NE(outcomes[r].value.find("no block had come from it"), std::string::npos)
         << outcomes[r].value;
   }
+}
+
+// Whose clock goes by ten seconds with each look.
+TEST(EngineRanksFaults, ASlowRankIsWaitedForAndNamed) {
+  const core::ManualClock clock(std::chrono::seconds(10));
+  ::testing::internal::CaptureStderr();
+  const auto outcomes = on_ranks(
+      2, plain(),
+      [&](int rank, Session&) {
+        const Array x = random::normal({60, 60}, {.chunks = {10, 10}, .seed = 1});
+        sum(x).item<double>();
+        if (rank == 1) std::this_thread::sleep_for(std::chrono::milliseconds(700));
+        return sum(x).item<double>();
+      },
+      [&](int rank, scheduler::Seams& seams) {
+        if (rank == 0) seams.clock = &clock;
+      });
+  const std::string said = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(said.find("step 2 waits for rank 1 on here: nothing came for "), std::string::npos)
+      << said;
+  for (const auto& outcome : outcomes) EXPECT_EQ(outcome.error, "");
+  EXPECT_EQ(outcomes[0].value, outcomes[1].value);
 }
 
 TEST(EngineRanksFaults, AStopOnOneRankStopsAll) {
