@@ -1,12 +1,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <random>
 
 #include "tessera/error.hpp"
 #include "tests/cuda/engine_on_cuda.hpp"
 #include "tests/cuda/simulated_cuda.hpp"
 #include "tests/cuda/simulated_nccl.hpp"
-#include "tests/scheduler/on_ranks.hpp"
+#include "tests/scheduler/mortal_ranks.hpp"
 #include "tests/scheduler/same_bits.hpp"
 
 // Ranks whose devices are those of one simulated machine with CUDA.
@@ -104,6 +105,47 @@ TEST_P(EngineCudaRanks, SameBitsOverLinks) {
   EXPECT_EQ(nccl.links(), 0);
   EXPECT_EQ(machine.misuse(), "");
   EXPECT_EQ(machine.bytes_in_use(), 0U);
+}
+
+// A rank is killed while blocks are on their way, through the hosts and over links.
+TEST(EngineCudaRanksLoss, ThoseThatAreLeftComeToTheSameBits) {
+  std::mt19937_64 random(3);
+  for (int round = 0; round < 8; ++round) {
+    const Workload& workload = workloads()[random() % workloads().size()];
+    const int victim = round % 3;
+    const std::string what = workload.name + " without rank " + std::to_string(victim);
+    SimulatedCuda machine({.devices = 3});
+    SimulatedNccl nccl(static_cast<std::uint64_t>(round));
+    std::vector<HostArray> wanted;
+    {
+      scheduler::Seams seams;
+      seams.cuda = &machine.api();
+      wanted = run_on(seams, ample("cuda:0"), workload);
+    }
+    Job job(3, ample("cuda:*"), {{victim, Job::Delay(random() % 60'000)}});
+    const auto outcomes = job.run(
+        1,
+        [&](int, Session& session) {
+          job.ready();
+          for (int i = 0; i < 3; ++i) session.compute(workload.make());
+          job.wait_for_deaths();
+          std::vector<HostArray> out = session.compute(workload.make());
+          EXPECT_EQ(scheduler::Seams::devices(session).bytes_in_use(), 0U) << what;
+          return out;
+        },
+        [&](int, scheduler::Seams& seams) {
+          seams.cuda = &machine.api();
+          if (round % 2 == 0) seams.nccl = &nccl.api();
+        });
+    for (int rank = 0; rank < 3; ++rank) {
+      if (rank == victim) continue;
+      ASSERT_EQ(outcomes[static_cast<std::size_t>(rank)].error, "") << what;
+      expect_same(wanted, outcomes[static_cast<std::size_t>(rank)].value, what);
+    }
+    EXPECT_EQ(nccl.links(), 0) << what;
+    EXPECT_EQ(machine.misuse(), "") << what;
+    EXPECT_EQ(machine.bytes_in_use(), 0U) << what;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Workloads, EngineCudaRanks,

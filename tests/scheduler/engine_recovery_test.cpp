@@ -10,9 +10,8 @@
 
 #include "core/text.hpp"
 #include "engine_workloads.hpp"
-#include "on_ranks.hpp"
+#include "mortal_ranks.hpp"
 #include "same_bits.hpp"
-#include "socket_worlds.hpp"
 #include "tessera/tessera.hpp"
 
 // Ranks that are lost while others compute with them: those that are left go on, and come to the
@@ -24,6 +23,8 @@ namespace {
 
 using namespace std::chrono_literals;
 using testing::expect_same;
+using testing::Job;
+using testing::MortalWorld;
 using testing::on_ranks;
 using testing::workloads;
 
@@ -36,96 +37,6 @@ SessionOptions plain() {
   options.disk_memory_bytes = 0;
   return options;
 }
-
-/// A rank that goes on when others are lost, and may be killed: it says nothing more, not even a
-/// goodbye, and all its connections close.
-class MortalWorld final : public comm::World, private comm::Messenger {
- public:
-  explicit MortalWorld(std::unique_ptr<comm::SocketWorld> sockets) : sockets_(std::move(sockets)) {}
-  void kill() {
-    dead_ = true;
-    for (int other = 0; other < ranks(); ++other) {
-      if (other != rank().number) sockets_->cut(other);
-    }
-  }
-  comm::Rank rank() const noexcept override { return sockets_->rank(); }
-  std::int32_t ranks() const noexcept override { return sockets_->ranks(); }
-  const std::string& host(comm::Rank rank) const override { return sockets_->host(rank); }
-  std::uint64_t job_number() const noexcept override { return sockets_->job_number(); }
-  bool recovers() const noexcept override { return true; }
-  comm::Messenger* messenger() noexcept override { return this; }
-
- private:
-  void start(comm::Receiver& receiver) override { sockets_->messenger()->start(receiver); }
-  void send(comm::Rank to, const comm::Envelope& envelope, const std::byte* body, std::size_t bytes,
-            Done done) override {
-    if (!dead_) return sockets_->messenger()->send(to, envelope, body, bytes, std::move(done));
-    if (done) done(std::make_exception_ptr(CommError("[comm] dead")));
-  }
-  void cut(comm::Rank rank, const std::string& why) override {
-    if (!dead_) sockets_->messenger()->cut(rank, why);
-  }
-  const std::unique_ptr<comm::SocketWorld> sockets_;
-  std::atomic<bool> dead_{false};
-};
-
-/// Some ranks, of which the victims are killed: by another thread, after a while from when they
-/// begin. Victims wait for their end.
-class Job {
- public:
-  using Delay = std::chrono::microseconds;
-  struct Victim {
-    int rank;
-    Delay after;  // the one before
-  };
-  Job(int ranks, std::vector<Victim> victims) : victims_(std::move(victims)) {
-    for (auto& sockets : comm::make_socket_worlds(ranks)) {
-      auto world = std::make_unique<MortalWorld>(std::move(sockets));
-      mortal_.push_back(world.get());
-      worlds_.push_back(std::move(world));
-    }
-  }
-  bool is_victim(int rank) const {
-    return std::any_of(victims_.begin(), victims_.end(),
-                       [rank](const Victim& victim) { return victim.rank == rank; });
-  }
-  /// Whether all victims are dead.
-  void wait_for_deaths() const {
-    while (dead_ < victims_.size()) std::this_thread::yield();
-  }
-  /// f(rank, session) on all ranks; the killing begins once so many have called ready().
-  template <typename F>
-  auto run(int needed, F f) {
-    std::thread killer([&] {
-      while (ready_ < needed) std::this_thread::yield();
-      for (const Victim& victim : victims_) {
-        std::this_thread::sleep_for(victim.after);
-        mortal_[static_cast<std::size_t>(victim.rank)]->kill();
-        ++dead_;
-      }
-    });
-    auto out = on_ranks(std::move(worlds_), plain(), [&](int rank, Session& session) {
-      try {
-        auto value = f(rank, session);
-        if (is_victim(rank)) wait_for_deaths();
-        return value;
-      } catch (...) {
-        if (is_victim(rank)) wait_for_deaths();
-        throw;
-      }
-    });
-    killer.join();
-    return out;
-  }
-  void ready() { ++ready_; }
-
- private:
-  const std::vector<Victim> victims_;
-  std::vector<MortalWorld*> mortal_;
-  std::vector<std::unique_ptr<comm::World>> worlds_;
-  std::atomic<int> ready_{0};
-  std::atomic<std::size_t> dead_{0};
-};
 
 std::vector<HostArray> alone(const std::function<std::vector<Array>()>& make) {
   Session session(plain());
@@ -144,7 +55,7 @@ TEST(EngineRecovery, ThoseThatAreLeftComeToTheSameBits) {
                                         ranks, " ranks without ", victim);
     SCOPED_TRACE(what);
     const std::vector<HostArray> wanted = alone(workloads()[which].make);
-    Job job(ranks, {{victim, Job::Delay(random() % 30'000)}});
+    Job job(ranks, plain(), {{victim, Job::Delay(random() % 30'000)}});
     const auto outcomes = job.run(0, [&](int rank, Session& session) {
       for (int i = 0; i < 12; ++i) {
         const std::vector<HostArray> got = session.compute(workloads()[which].make());
@@ -183,7 +94,7 @@ TEST(EngineRecovery, KeptArraysAreComputedAnew) {
   for (int round = 0; round < 12; ++round) {
     SCOPED_TRACE(round);
     const int victim = round % 4;
-    Job job(4, {{victim, Job::Delay(random() % 8000)}});
+    Job job(4, plain(), {{victim, Job::Delay(random() % 8000)}});
     const auto outcomes = job.run(1, [&](int, Session& session) {
       job.ready();
       const Array kept = rounds(5);
@@ -213,7 +124,7 @@ TEST(EngineRecovery, SeveralMayBeLost) {
     const std::size_t which = random() % workloads().size();
     const std::vector<HostArray> wanted = alone(workloads()[which].make);
     const Job::Delay then(round % 2 == 0 ? 0 : random() % 10'000);
-    Job job(5, {{4, Job::Delay(random() % 10'000)}, {0, then}});
+    Job job(5, plain(), {{4, Job::Delay(random() % 10'000)}, {0, then}});
     const auto outcomes = job.run(0, [&](int, Session& session) {
       for (int i = 0; i < 10; ++i) session.compute(workloads()[which].make());
       job.wait_for_deaths();
@@ -227,7 +138,7 @@ TEST(EngineRecovery, SeveralMayBeLost) {
 }
 
 TEST(EngineRecovery, WithoutAMajorityNobodyGoesOn) {
-  Job job(4, {{1, {}}, {2, {}}});
+  Job job(4, plain(), {{1, {}}, {2, {}}});
   const auto outcomes = job.run(4, [&](int, Session&) {
     const Array x = random::normal({60, 60}, {.chunks = {10, 10}, .seed = 1});
     sum(x).item<double>();
@@ -246,7 +157,7 @@ TEST(EngineRecovery, WithoutAMajorityNobodyGoesOn) {
 
 // An error is one on all ranks as ever, and so is a rank that leaves by itself.
 TEST(EngineRecovery, WhatFailsFailsOnAllRanks) {
-  Job job(3, {});
+  Job job(3, plain(), {});
   std::atomic<int> failed{0};
   const auto outcomes = job.run(0, [&](int rank, Session& session) {
     const Array x = random::normal({60, 60}, {.chunks = {10, 10}, .seed = 1});
