@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # scripts/test_slurm.sh [RANKS_PROGRAM]: starts a Slurm of two nodes on this machine, with its own munge, in a folder
 # of its own, and runs four ranks on it: as `srun --mpi=pmix` starts them, and with TESSERA_RENDEZVOUS alone. Their
-# results have one rank's bits. Builds the program where none is given. Needs root and the packages slurm-wlm,
+# results have one rank's bits, also where one of them is killed and the others are to go on. Builds the program where none is given. Needs root and the packages slurm-wlm,
 # slurm-wlm-basic-plugins and munge, which it installs; with --if-installed it exits 77 instead.
 set -euo pipefail
 if_installed=0
@@ -124,6 +124,29 @@ run() {
 TESSERA_JOB_TOKEN=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n')
 export TESSERA_JOB_TOKEN
 TESSERA_RENDEZVOUS=127.0.0.1:$((ports + 3)) run "meeting at TESSERA_RENDEZVOUS" --mpi=none
+
+# One rank is killed: the others come to what all would have come to.
+"$program" survive kept 2>/dev/null | sort >"$dir/kept_alone"
+for _ in 1 2 3; do cat "$dir/kept_alone"; done | sort >"$dir/kept"
+[ -s "$dir/kept" ]
+TESSERA_ON_RANK_LOSS=recover TESSERA_RENDEZVOUS=127.0.0.1:$((ports + 4)) timeout 120 \
+  srun -N 2 -n 4 --mpi=none --kill-on-bad-exit=0 "$program" survive kept >"$dir/got" 2>"$dir/error" &
+job=$!
+for _ in $(seq 300); do
+  [ "$(grep -c 'is process' "$dir/error")" = 4 ] && break
+  sleep 0.1
+done
+victim=$(sed -n 's/^rank 0 is process //p' "$dir/error")
+sleep 0.2
+kill -9 "$victim"
+wait "$job" || true  # srun says that one was killed
+if ! sort "$dir/got" | cmp - "$dir/kept"; then
+  cat "$dir/error"
+  tail -n 20 "$dir"/n?/log
+  exit 1
+fi
+echo "four ranks on two nodes of Slurm of which one is killed: the others come to the bits of one"
+
 if srun --mpi=list 2>&1 | grep -qw pmix; then
   run "started by srun --mpi=pmix" --mpi=pmix
 else

@@ -77,10 +77,11 @@ int run(const std::string& what, const std::string& argument) {
   }
   if (what == "survive" || what == "save_on") {
     sum(tessera::random::uniform({8, 8}, {.chunks = {4, 4}, .seed = 1})).compute();
-    const char* launched = std::getenv("PMIX_RANK");
-    std::fprintf(stderr, "rank %s is process %d\n",
-                 launched != nullptr ? launched : std::getenv("TESSERA_RANK"),
-                 static_cast<int>(::getpid()));
+    const char* rank = "0";
+    for (const char* name : {"SLURM_PROCID", "PMIX_RANK", "TESSERA_RANK"}) {
+      if (const char* value = std::getenv(name)) rank = value;
+    }
+    std::fprintf(stderr, "rank %s is process %d\n", rank, static_cast<int>(::getpid()));
     if (what == "survive") {
       const std::vector<tessera::HostArray> results = long_work(argument);
       for (std::size_t i = 0; i < results.size(); ++i)
