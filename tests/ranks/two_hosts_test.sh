@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # two_hosts_test.sh RANKS_PROGRAM: four ranks on two hosts, which are two network namespaces of this machine
-# with a link between them: results have one rank's bits; when the link goes silent, all ranks end and say so.
+# with a link between them: results have one rank's bits; when the link goes silent, all ranks end and say so, or
+# those of the host with most of them go on where they are to.
 # Exits 77 where it may not make network namespaces.
 set -euo pipefail
 program=$1
@@ -40,12 +41,14 @@ export TESSERA_WORLD_SIZE=4 TESSERA_RENDEZVOUS=10.98.0.1:29411 TESSERA_WORKERS=1
 export TESSERA_TRANSPORT=tcp
 export TESSERA_JOB_TOKEN=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff
 
-# start ARGUMENTS...: ranks 0 and 1 on one host, 2 and 3 on the other; their processes go to `ranks`.
+# start ARGUMENTS...: the first ranks, `here` of them, on one host, the others on the other; their processes go to
+# `ranks`.
+here=2
 start() {
   ranks=()
   local rank
   for rank in 0 1 2 3; do
-    if [ "$rank" -lt 2 ]; then host=$a; else host=$b; fi
+    if [ "$rank" -lt "$here" ]; then host=$a; else host=$b; fi
     TESSERA_RANK=$rank ip netns exec "$host" "$program" "$@" >"$out/$rank" 2>&1 &
     ranks+=($!)
   done
@@ -71,14 +74,19 @@ if env -u TESSERA_JOB_TOKEN TESSERA_RANK=0 ip netns exec "$a" "$program" bits >"
 fi
 grep -q TESSERA_JOB_TOKEN "$out/open"
 
-start forever 1
-for rank in 0 1 2 3; do
-  for _ in $(seq 500); do
-    grep -q "is process" "$out/$rank" && break
-    sleep 0.02
+wait_for_all() {
+  local rank
+  for rank in 0 1 2 3; do
+    for _ in $(seq 500); do
+      grep -q "is process" "$out/$rank" && break
+      sleep 0.02
+    done
+    grep -q "is process" "$out/$rank" || { cat "$out/$rank"; exit 1; }
   done
-  grep -q "is process" "$out/$rank" || { cat "$out/$rank"; exit 1; }
-done
+}
+
+start forever 1
+wait_for_all
 ip -n "$b" link set "tb$id" down
 begin=$SECONDS
 for rank in 0 1 2 3; do
@@ -90,3 +98,21 @@ done
 grep -h "rank [0-9] on " "$out"/[0-3] >/dev/null
 grep -hq "nothing was heard of it for" "$out"/[0-3]
 echo "a silent link: all ranks ended within $((SECONDS - begin)) s"
+ip -n "$b" link set "tb$id" up
+
+# Three are more than half of four.
+env -u TESSERA_WORLD_SIZE -u TESSERA_RENDEZVOUS "$program" survive kept 2>/dev/null >"$out/alone"
+here=3
+TESSERA_TRANSPORT=tcp TESSERA_ON_RANK_LOSS=recover start survive kept
+wait_for_all
+sleep 0.2
+ip -n "$b" link set "tb$id" down
+for rank in 0 1 2; do
+  wait "${ranks[$rank]}" || { cat "$out/$rank"; exit 1; }
+  grep -v "^rank\|^tessera" "$out/$rank" | cmp "$out/alone" -
+done
+status=0
+wait "${ranks[3]}" || status=$?
+[ "$status" -eq 3 ] || { echo "rank 3 ended with $status"; cat "$out/3"; exit 1; }
+grep -q "more than half of the ranks must be left to go on; got 1 of 4" "$out/3"
+echo "a silent link: the host with three ranks went on, the other's stopped"
