@@ -6,6 +6,8 @@
 #include <unordered_set>
 
 #include "array/node.hpp"
+#include "core/text.hpp"
+#include "tessera/error.hpp"
 
 namespace tessera::scheduler {
 
@@ -97,6 +99,26 @@ class Rewrite {
   std::vector<NodePointer> held_;  // their addresses are keys
 };
 
+// What a function need not give again cannot take the place of what was lost. Arrays that were kept
+// on the way answer for themselves.
+void refuse_impure(const Array& lineage) {
+  std::unordered_set<const array::Node*> seen;
+  std::vector<const array::Node*> open{lineage.node().get()};
+  while (!open.empty()) {
+    const array::Node* node = open.back();
+    open.pop_back();
+    if (!seen.insert(node).second) continue;
+    const auto* op = std::get_if<array::BlockOp>(&node->attributes);
+    if (op != nullptr && !op->pure) {
+      throw CommError(core::text(
+          "[compute] an array that is kept has lost blocks with a rank, and ", node->name,
+          ", which made them, need not give the same again; got the one built at ",
+          array::origin(*node), "; try MapBlocksOptions::pure"));
+    }
+    for (const Array& input : node->inputs) open.push_back(input.node().get());
+  }
+}
+
 }  // namespace
 
 std::shared_ptr<const Array> lineage_of(const Array& array) {
@@ -123,7 +145,8 @@ Restored restore(const std::vector<Array>& arrays, const std::function<bool(cons
         }
         if (kept.lineage == nullptr)
           throw std::logic_error("[session] an array that may be lost has a lineage");
-        if (blocks != nullptr && gone.insert(blocks.get()).second)
+        refuse_impure(*kept.lineage);
+    if (blocks != nullptr && gone.insert(blocks.get()).second)
           again.emplace_back(blocks, *kept.lineage);
         return *kept.lineage;
       });

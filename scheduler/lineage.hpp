@@ -8,7 +8,8 @@
 #include "tessera/array.hpp"
 
 // How arrays that are kept come back when blocks of theirs are lost: they are computed anew, from
-// what they were computed from. Expressions are pure, so that the bits are the same.
+// what they were computed from. Expressions are pure, so that the bits are the same; where a user's
+// function is not, that is refused.
 
 namespace tessera::scheduler {
 
@@ -26,7 +27,8 @@ struct Restored {
   std::vector<std::pair<Blocks, Array>> again;
 };
 
-/// The arrays, of which nothing reads blocks that are lost.
+/// The arrays, of which nothing reads blocks that are lost. \throws CommError where a function that
+/// need not give the same again made such blocks.
 Restored restore(const std::vector<Array>& arrays, const std::function<bool(const Blocks&)>& lost);
 
 }  // namespace tessera::scheduler

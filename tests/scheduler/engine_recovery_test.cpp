@@ -116,6 +116,34 @@ TEST(EngineRecovery, KeptArraysAreComputedAnew) {
   }
 }
 
+// Only a function that gives the same again can make up for blocks that are lost.
+TEST(EngineRecovery, WhatAFunctionMadeComesBackWhereItIsPure) {
+  for (const bool pure : {false, true}) {
+    Job job(3, plain(), {{1, {}}});
+    const auto outcomes = job.run(3, [&](int, Session&) {
+      const Array x = random::normal({60, 60}, {.chunks = {10, 10}, .seed = 1});
+      const auto copy = [](std::span<const InputBlock> in, const OutputBlock& out) {
+        std::memcpy(out.data, in[0].data, in[0].size() * sizeof(double));
+      };
+      const Array kept = map_blocks(copy, {x}, {.pure = pure, .name = "my_copy"}).persist();
+      job.ready();
+      job.wait_for_deaths();
+      return sum(kept).item<double>() - sum(x).item<double>();
+    });
+    for (const std::size_t r : {0, 2}) {
+      if (pure) {
+        EXPECT_EQ(outcomes[r].error, "");
+        EXPECT_EQ(outcomes[r].value, 0.0);
+      } else {
+        EXPECT_NE(
+            outcomes[r].error.find("has lost blocks with a rank, and my_copy, which made them"),
+            std::string::npos)
+            << outcomes[r].error;
+      }
+    }
+  }
+}
+
 // One after the other, and both at once.
 TEST(EngineRecovery, SeveralMayBeLost) {
   std::mt19937_64 random(9);
