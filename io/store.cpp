@@ -116,6 +116,7 @@ class ZarrRegionWriter final : public RegionWriter {
     writer_.write_chunk(start, count, in);
   }
   void finish() override { writer_.finish(); }
+  bool has(const Shape& start) const override { return writer_.has_chunk(start); }
   void abandon() noexcept override { writer_.abandon(); }
 
  private:

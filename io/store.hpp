@@ -52,6 +52,9 @@ class RegionWriter {
   virtual void write(const Shape& start, const Shape& count, const std::byte* in) const = 0;
   /// Gives the file its name; without it nothing appears. No other call may follow.
   virtual void finish() = 0;
+  /// Whether the region that begins there is written for good, whoever did it; false where that
+  /// cannot be seen.
+  virtual bool has(const Shape&) const { return false; }
   /// Others may go on with what is there: nothing of it is removed.
   virtual void abandon() noexcept {}
 };

@@ -1,10 +1,13 @@
 #include "tessera/io.hpp"
 
 #include <algorithm>
+#include <map>
+#include <memory>
 
 #include "array/node.hpp"
 #include "core/text.hpp"
 #include "io/store.hpp"
+#include "scheduler/plan/lower.hpp"
 #include "scheduler/seams.hpp"
 #include "scheduler/team.hpp"
 #include "tessera/blocks.hpp"
@@ -102,11 +105,120 @@ ChunkGrid chunked_grid(const io::Source& source) {
   return ChunkGrid(std::move(axes));
 }
 
-// Computes the array and hands each block to the writer. What is kept of a block is one byte, which
-// says that it is written.
-void write_blocks(const scheduler::Team& team, const Array& array,
-                  const std::shared_ptr<io::RegionWriter>& writer, const char* name,
-                  const std::source_location& where) {
+using Writer = std::shared_ptr<io::RegionWriter>;
+
+// Which blocks are written already: one rank looks, and tells all.
+HostArray written_blocks(const scheduler::Team& team, const ChunkGrid& grid, const Writer& writer,
+                         const std::source_location& where) {
+  const auto look = [writer, grid](std::span<const InputBlock>, const OutputBlock& out) {
+    for (std::int64_t block = 0; block < grid.block_count(); ++block) {
+      Shape start;
+      const BlockIndex index = grid.unlinear(block);
+      for (int axis = 0; axis < grid.rank(); ++axis)
+        start.push_back(grid.axis(axis).begin(index[at(axis)]));
+      reinterpret_cast<std::uint8_t*>(out.data)[block] = writer->has(start) ? 1 : 0;
+    }
+  };
+  MapBlocksOptions options;
+  options.dtype = DType::kUInt8;
+  options.shape = grid.counts();
+  options.chunks = Chunks(std::vector<std::int64_t>(at(grid.rank()), -1));
+  options.name = "written_blocks";
+  return team.compute({map_blocks(look, {}, options, where)})[0];
+}
+
+// Boxes of what is not there yet, each as large as it gets from its first element on.
+class Unwritten {
+ public:
+  explicit Unwritten(const HostArray& written) : shape_(written.shape()) {
+    for (const std::uint8_t flag : written.span<std::uint8_t>()) open_.push_back(flag == 0);
+  }
+  struct Box {
+    Shape lo;
+    Shape hi;
+  };
+  std::vector<Box> boxes() {
+    std::vector<Box> out;
+    for (std::size_t first = 0; first < open_.size(); ++first) {
+      if (!open_[first]) continue;
+      Shape lo(shape_.size());
+      for (std::size_t axis = shape_.size(), rest = first; axis-- > 0;) {
+        lo[axis] = static_cast<std::int64_t>(rest) % shape_[axis];
+        rest /= static_cast<std::size_t>(shape_[axis]);
+      }
+      Shape hi = lo;
+      for (std::int64_t& end : hi) ++end;
+      for (std::size_t axis = shape_.size(); axis-- > 0;) grow(lo, hi, axis);
+      each(lo, hi, [this](std::size_t element) { return open_[element] = false, true; });
+      out.push_back({std::move(lo), std::move(hi)});
+    }
+    return out;
+  }
+
+ private:
+  void grow(const Shape& lo, Shape& hi, std::size_t axis) const {
+    Shape from = lo;
+    Shape to = hi;
+    for (; hi[axis] < shape_[axis]; ++hi[axis]) {
+      from[axis] = hi[axis];
+      to[axis] = hi[axis] + 1;
+      if (!each(from, to, [this](std::size_t element) { return bool{open_[element]}; })) return;
+    }
+  }
+  // Calls f with each element of a box, until it returns false.
+  template <typename F>
+  bool each(const Shape& lo, const Shape& hi, F&& f) const {
+    Shape index = lo;
+    for (;;) {
+      std::size_t element = 0;
+      for (std::size_t axis = 0; axis < shape_.size(); ++axis)
+        element = element * static_cast<std::size_t>(shape_[axis]) +
+                  static_cast<std::size_t>(index[axis]);
+      if (!f(element)) return false;
+      std::size_t axis = shape_.size();
+      while (axis > 0 && ++index[axis - 1] == hi[axis - 1]) --axis, index[axis] = lo[axis];
+      if (axis == 0) return true;
+    }
+  }
+  Shape shape_;
+  std::vector<bool> open_;
+};
+
+std::int64_t task_count(const std::vector<Array>& arrays) {
+  std::vector<scheduler::Goal> goals;
+  for (const Array& array : arrays) goals.push_back({array, scheduler::Goal::Kind::kKeep, nullptr});
+  return scheduler::lower(goals, {}).plan.total_tasks();
+}
+
+// What a computation makes of an array is a product of sets along the axes, so that only boxes that
+// differ along the first axis alone do not bring in others. Apart they may share what they start
+// from, which is computed each time: whatever is less.
+void compute_unwritten(const scheduler::Team& team, const Array& blocks, const HostArray& written,
+                       const std::source_location& where) {
+  constexpr std::size_t kMostParts = 64;
+  std::map<std::vector<std::int64_t>, std::vector<Array>> parts;
+  std::vector<Array> all;
+  for (const Unwritten::Box& box : Unwritten(written).boxes()) {
+    std::vector<Index> index;
+    std::vector<std::int64_t> others;
+    for (std::size_t axis = 0; axis < box.lo.size(); ++axis) {
+      index.emplace_back(Slice{box.lo[axis], box.hi[axis]});
+      if (axis > 0) others.insert(others.end(), {box.lo[axis], box.hi[axis]});
+    }
+    all.push_back(blocks.at(index, where));
+    if (parts.size() <= kMostParts) parts[others].push_back(all.back());
+  }
+  if (parts.size() > kMostParts) return void(team.compute({blocks}));
+  std::int64_t tasks = 0;
+  for (const auto& [others, arrays] : parts) tasks += task_count(arrays);
+  if (tasks >= task_count(all)) return void(team.compute(all));
+  for (const auto& [others, arrays] : parts) team.compute(arrays);
+}
+
+// Computes the array and hands each block to the writer, but for those that it has where this is
+// done `again`. What is kept of a block is one byte, which says that it is written.
+void write_blocks(const scheduler::Team& team, const Array& array, const Writer& writer,
+                  const char* name, const std::source_location& where, bool again = false) {
   std::vector<std::vector<std::int64_t>> ones;
   Shape blocks = array.chunks().counts();
   for (const std::int64_t count : blocks) ones.emplace_back(at(static_cast<int>(count)), 1);
@@ -123,7 +235,12 @@ void write_blocks(const scheduler::Team& team, const Array& array,
   options.shape = std::move(blocks);
   options.chunks = Chunks(std::move(ones));
   options.name = name;
-  team.compute(map_blocks(write_block, {array}, options, where));
+  const Array all = map_blocks(write_block, {array}, options, where);
+  if (!again || all.ndim() == 0 || all.size() == 0) {
+    team.compute({all});
+  } else {
+    compute_unwritten(team, all, written_blocks(team, array.chunks(), writer, where), where);
+  }
 }
 
 }  // namespace
@@ -248,8 +365,12 @@ void save_zarr(const Array& array, const std::string& path, const SaveZarrOption
       // The leader's folder is there before others write into it, and is an array after they have.
       team.together([&] { team.leads() ? create() : void(); });
       team.together([&] { team.leads() ? void() : create(); });
-      write_blocks(team, array, writer, "save_zarr", where);
+      write_blocks(team, array, writer, "save_zarr", where, again);
       team.together([&] { writer->finish(); });
+    } catch (const scheduler::Team::Changed&) {
+      // What is written stays written.
+      if (writer != nullptr) writer->abandon();
+      throw;
     } catch (...) {
       // Another one may be the leader of the same folder by now.
       if (writer != nullptr && !team.holds()) writer->abandon();

@@ -420,8 +420,8 @@ void scheduler::Team::together(const std::function<void()>& work) const {
   impl.in_step(all, this);
 }
 
-void scheduler::Team::compute(const Array& array) const {
-  Session::current().impl().compute({array}, {}, alone() ? nullptr : this);
+std::vector<HostArray> scheduler::Team::compute(const std::vector<Array>& arrays) const {
+  return Session::current().impl().compute(arrays, {}, alone() ? nullptr : this);
 }
 
 Session::Impl& Session::impl() const {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "tessera/session.hpp"
 
@@ -29,12 +30,12 @@ class Team {
   /// Does `work` and waits until all ranks have done theirs. For work(). \throws what it throws,
   /// and on the other ranks a CommError that says so.
   void together(const std::function<void()>& work) const;
-  /// Computes what nobody wants the values of. For work().
-  void compute(const Array& array) const;
+  /// Computes arrays, on all ranks. For work().
+  std::vector<HostArray> compute(const std::vector<Array>& arrays) const;
+  /// What together() and compute() throw where these are not the ranks any more.
+  struct Changed {};
 
  private:
-  friend class tessera::Session;
-  struct Changed {};  // these are not the ranks any more
   std::int32_t rank_ = 0;
   std::int32_t ranks_ = 1;
   std::int32_t lost_ = 0;  // ranks

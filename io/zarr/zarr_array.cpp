@@ -1,5 +1,7 @@
 #include "io/zarr/zarr_array.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <complex>
@@ -19,6 +21,8 @@ namespace tessera::io {
 namespace {
 
 using nlohmann::json;
+
+constexpr const char* kPart = ".partial";  // of a chunk that is being written
 
 [[noreturn]] void malformed(const std::string& path, std::string_view field,
                             const std::string& problem) {
@@ -365,11 +369,20 @@ ZarrWriter::~ZarrWriter() {
   }
 }
 
+std::string ZarrWriter::chunk_file(const Shape& start) const {
+  Shape index(metadata_.chunks.size());
+  for (std::size_t axis = 0; axis < index.size(); ++axis)
+    index[axis] = start[axis] / metadata_.chunks[axis];
+  return chunk_path(path_, metadata_, index);
+}
+
+bool ZarrWriter::has_chunk(const Shape& start) const {
+  return files_->find(chunk_file(start), "save_zarr").has_value();
+}
+
 void ZarrWriter::write_chunk(const Shape& start, const Shape& count, const std::byte* in) const {
   const std::size_t item = itemsize(metadata_.dtype);
   const Shape& chunks = metadata_.chunks;
-  Shape index(chunks.size());
-  for (std::size_t axis = 0; axis < chunks.size(); ++axis) index[axis] = start[axis] / chunks[axis];
   const auto bytes = static_cast<std::size_t>(element_count(chunks)) * item;
   std::vector<std::byte> whole;
   if (count != chunks) {
@@ -384,13 +397,20 @@ void ZarrWriter::write_chunk(const Shape& start, const Shape& count, const std::
     packed = zarr_encode(metadata_.codec, level_, out);
     out = packed;
   }
-  core::File file = files_->create(chunk_path(path_, metadata_, index), "save_zarr");
+  const std::string name = chunk_file(start);
+  const std::string part = core::text(name, ".", ::getpid(), kPart);
+  core::File file = files_->create(part, "save_zarr");
   file.pwrite_all(out.data(), out.size(), 0);
   file.close();
+  files_->rename(part, name, "save_zarr");
 }
 
 void ZarrWriter::finish() {
   if (!pending_) return;
+  // Of a process that died over it.
+  for (const std::string& name : files_->list(path_, "save_zarr")) {
+    if (name.ends_with(kPart)) files_->unlink(path_ + "/" + name, "save_zarr");
+  }
   const auto write = [&](const char* name, const json& value) {
     core::AtomicFile file(*files_, path_ + "/" + name, "save_zarr");
     const std::string text = value.dump(2) + "\n";

@@ -63,8 +63,10 @@ class ZarrWriter {
   /// Removes what the leader's folder holds, unless it was finished.
   ~ZarrWriter();
 
-  /// One chunk, in C order; at the ends of axes, what lies inside the array.
+  /// One chunk, in C order; at the ends of axes, what lies inside the array. It gets its name when
+  /// it is whole.
   void write_chunk(const Shape& start, const Shape& count, const std::byte* in) const;
+  bool has_chunk(const Shape& start) const;
   void finish();
   /// Leaves what is there, finished or not.
   void abandon() noexcept { pending_ = false; }
@@ -72,6 +74,7 @@ class ZarrWriter {
  private:
   ZarrWriter(const core::FileSystem& files, std::string path, ZarrMetadata metadata, int level,
              bool leads);
+  std::string chunk_file(const Shape& start) const;
   const core::FileSystem* files_;
   std::string path_;
   ZarrMetadata metadata_;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <random>
 #include <thread>
@@ -142,6 +143,40 @@ TEST(EngineRecovery, WhatAFunctionMadeComesBackWhereItIsPure) {
       }
     }
   }
+}
+
+// What is in the store is not computed again, whoever has written it.
+TEST(EngineRecovery, BlocksThatAreWrittenAreNotComputedAgain) {
+  const std::filesystem::path path =
+      std::filesystem::path(::testing::TempDir()) / "tessera_recovery.zarr";
+  // So large that a rank takes a few at a time.
+  const Array x = random::normal({3200, 2400}, {.chunks = {200, 300}, .seed = 1});
+  const std::vector<HostArray> wanted = alone([&] { return std::vector{x * 1.0}; });
+  constexpr std::int64_t kBlocks = 16 * 8;
+  for (const int victim : {0, 2}) {
+    std::filesystem::remove_all(path);
+    std::atomic<std::int64_t> calls{0};
+    Job job(4, plain(), {{victim, {}}});
+    const auto slow_copy = [&](std::span<const InputBlock> in, const OutputBlock& out) {
+      if (++calls == kBlocks / 2) job.ready();
+      std::this_thread::sleep_for(5ms);
+      std::memcpy(out.data, in[0].data, in[0].size() * sizeof(double));
+    };
+    const auto outcomes = job.run(1, [&](int, Session&) {
+      save_zarr(map_blocks(slow_copy, {x}, {.pure = true}), path.string());
+      return true;
+    });
+    for (int r = 0; r < 4; ++r) {
+      if (r == victim) continue;
+      EXPECT_EQ(outcomes[static_cast<std::size_t>(r)].error, "");
+    }
+    // Those on their way when the rank was lost, and the rows that they are in, are.
+    EXPECT_LT(calls, kBlocks + kBlocks / 2 - kBlocks / 8) << "without rank " << victim;
+    expect_same(wanted, alone([&] { return std::vector{open_zarr(path.string())}; }), "the store");
+    for (const auto& file : std::filesystem::directory_iterator(path))
+      EXPECT_NE(file.path().extension(), ".partial");
+  }
+  std::filesystem::remove_all(path);
 }
 
 // One after the other, and both at once.
