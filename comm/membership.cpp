@@ -21,10 +21,23 @@ bool Membership::lose(Rank rank) {
   return true;
 }
 
-void Membership::hear(Rank from, Rank lost, Attempt ended) {
+void Membership::hear(Rank from, Rank lost, Attempt ended, bool failed) {
   if (is_lost(from)) return;
   Said& said = said_[static_cast<std::size_t>(from.number)];
-  if (add(said.lost, lost)) said.ended = ended;
+  if (!add(said.lost, lost)) return;
+  said.ended = ended;
+  said.failed = failed;
+}
+
+bool Membership::failed(Attempt attempt) const noexcept {
+  if (attempt.step == 0) return false;
+  if (failed_ == attempt) return true;
+  for (std::size_t r = 0; r < said_.size(); ++r) {
+    const Said& said = said_[r];
+    if (said.failed && said.ended == attempt && !is_lost(Rank{static_cast<std::int32_t>(r)}))
+      return true;
+  }
+  return false;
 }
 
 bool Membership::is_lost(Rank rank) const noexcept {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <compare>
 #include <cstdint>
 #include <vector>
@@ -32,9 +33,14 @@ class Membership {
   /// A rank is lost. True when that is news, which this rank tells all others, with what it had
   /// ended() then.
   bool lose(Rank rank);
-  /// Another rank has told that. What a lost rank tells is not listened to.
-  void hear(Rank from, Rank lost, Attempt ended);
+  /// An attempt has failed, here or on another rank: what this rank has ended is not all well.
+  void fail(Attempt attempt) noexcept { failed_ = std::max(failed_, attempt); }
+  /// Another rank has told that, and whether what it had ended had failed(). What a lost rank tells
+  /// is not listened to.
+  void hear(Rank from, Rank lost, Attempt ended, bool failed);
   Attempt ended() const noexcept { return ended_; }
+  /// Whether one of those that are left knows that the attempt failed, as far as that is known.
+  bool failed(Attempt attempt) const noexcept;
 
   bool is_lost(Rank rank) const noexcept;
   std::uint32_t lost_count() const noexcept;
@@ -53,12 +59,14 @@ class Membership {
   struct Said {
     std::vector<std::int32_t> lost;  // in order
     Attempt ended;                   // with the last of them
+    bool failed = false;             // what was ended
   };
   static bool add(std::vector<std::int32_t>& lost, Rank rank);
 
   std::size_t self_;
   std::vector<Said> said_;  // by rank
   Attempt ended_;
+  Attempt failed_;
 };
 
 }  // namespace tessera::comm

@@ -415,7 +415,11 @@ AtomicFile::AtomicFile(const FileSystem& file_system, const std::string& final_p
       file_(shared.leader ? file_system.create(temporary_path_, where)
                           : file_system.open_to_write(temporary_path_, where)),
       pending_(shared.leader),
-      leader_(shared.leader) {}
+      leader_(shared.leader) {
+  if (!leader_ || shared.instead_of.empty()) return;
+  const std::string earlier = core::text(final_path_, ".", shared.instead_of, ".part");
+  if (file_system.find(earlier, where)) file_system.unlink(earlier, where);
+}
 
 AtomicFile::AtomicFile(AtomicFile&& other) noexcept
     : file_system_(other.file_system_),

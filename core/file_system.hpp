@@ -161,6 +161,8 @@ class AtomicFile {
   struct Shared {
     std::string tag;
     bool leader = true;
+    /// The tag of one for the same name that was given up: the leader removes it.
+    std::string instead_of = {};
   };
   AtomicFile(const FileSystem& file_system, const std::string& final_path, std::string_view where,
              const Shared& shared);

@@ -363,7 +363,8 @@ Source open_zarr(const core::FileSystem& files, const std::string& path) {
 
 std::unique_ptr<RegionWriter> create_zarr(const core::FileSystem& files, const std::string& path,
                                           const SaveZarrOptions& options, const Shape& shape,
-                                          DType dtype, const Shape& chunks, Writers writers) {
+                                          DType dtype, const Shape& chunks,
+                                          const WritersOfFolder& writers) {
   if (numpy_dtype(dtype).empty()) {
     throw InvalidArgument(core::text("[save_zarr] a dtype must exist in NumPy; got ", dtype,
                                      "; try astype(float32)"));

@@ -79,7 +79,8 @@ std::unique_ptr<RegionWriter> create_netcdf(const core::FileSystem& files, const
 /// \throws as tessera::save_zarr().
 std::unique_ptr<RegionWriter> create_zarr(const core::FileSystem& files, const std::string& path,
                                           const SaveZarrOptions& options, const Shape& shape,
-                                          DType dtype, const Shape& chunks, Writers writers);
+                                          DType dtype, const Shape& chunks,
+                                          const WritersOfFolder& writers);
 
 /// Draws rows * columns values, in C order. \throws as tessera::save_png().
 void write_picture(const core::FileSystem& files, const std::string& path,

@@ -7,6 +7,7 @@
 #include "array/node.hpp"
 #include "core/text.hpp"
 #include "io/store.hpp"
+#include "scheduler/lineage.hpp"
 #include "scheduler/plan/lower.hpp"
 #include "scheduler/seams.hpp"
 #include "scheduler/team.hpp"
@@ -216,7 +217,8 @@ void compute_unwritten(const scheduler::Team& team, const Array& blocks, const H
 }
 
 // Computes the array and hands each block to the writer, but for those that it has where this is
-// done `again`. What is kept of a block is one byte, which says that it is written.
+// done `again` and gives the same again. What is kept of a block is one byte, which says that it is
+// written.
 void write_blocks(const scheduler::Team& team, const Array& array, const Writer& writer,
                   const char* name, const std::source_location& where, bool again = false) {
   std::vector<std::vector<std::int64_t>> ones;
@@ -236,7 +238,8 @@ void write_blocks(const scheduler::Team& team, const Array& array, const Writer&
   options.chunks = Chunks(std::move(ones));
   options.name = name;
   const Array all = map_blocks(write_block, {array}, options, where);
-  if (!again || all.ndim() == 0 || all.size() == 0) {
+  const bool skips = again && scheduler::find_node(array, scheduler::is_impure) == nullptr;
+  if (!skips || all.ndim() == 0 || all.size() == 0) {
     team.compute({all});
   } else {
     compute_unwritten(team, all, written_blocks(team, array.chunks(), writer, where), where);
@@ -282,12 +285,14 @@ Array load_npy(const std::string& path, const NpyOptions& options, std::source_l
 }
 
 void save_npy(const Array& array, const std::string& path, std::source_location where) {
+  core::AtomicFile::Shared shared;
   scheduler::Team::work([&](const scheduler::Team& team, bool) {
     std::shared_ptr<io::RegionWriter> writer;
+    shared = {team.tag(), team.leads(), shared.tag};
     const auto open_file = [&] {
-      writer = team.alone() ? io::create_npy(files(), path, array.shape(), array.dtype())
-                            : io::create_shared_npy(files(), path, array.shape(), array.dtype(),
-                                                    {team.tag(), team.leads()});
+      writer = team.alone()
+                   ? io::create_npy(files(), path, array.shape(), array.dtype())
+                   : io::create_shared_npy(files(), path, array.shape(), array.dtype(), shared);
     };
     // The leader's file is there before others open it, and gets its name after they have written.
     team.together([&] { team.leads() ? open_file() : void(); });
@@ -353,13 +358,19 @@ void save_zarr(const Array& array, const std::string& path, const SaveZarrOption
           "}})"));
     }
   }
+  io::WritersOfFolder writers;
   scheduler::Team::work([&](const scheduler::Team& team, bool again) {
     std::shared_ptr<io::RegionWriter> writer;
+    writers.who = team.alone()    ? io::Writers::kOne
+                  : !team.leads() ? io::Writers::kOther
+                  : again         ? io::Writers::kNextLeader
+                                  : io::Writers::kLeader;
+    if (writers.call.empty()) writers.call = team.tag();
+    writers.beginning = team.tag();
+    writers.durable = team.recovers();
     const auto create = [&] {
-      const io::Writers who = !team.leads() ? io::Writers::kOther
-                              : again       ? io::Writers::kNextLeader
-                                            : io::Writers::kLeader;
-      writer = io::create_zarr(files(), path, options, array.shape(), array.dtype(), chunks, who);
+      writer =
+          io::create_zarr(files(), path, options, array.shape(), array.dtype(), chunks, writers);
     };
     try {
       // The leader's folder is there before others write into it, and is an array after they have.

@@ -99,27 +99,50 @@ class Rewrite {
   std::vector<NodePointer> held_;  // their addresses are keys
 };
 
-// What a function need not give again cannot take the place of what was lost. Arrays that were kept
-// on the way answer for themselves.
-void refuse_impure(const Array& lineage) {
-  std::unordered_set<const array::Node*> seen;
-  std::vector<const array::Node*> open{lineage.node().get()};
-  while (!open.empty()) {
-    const array::Node* node = open.back();
-    open.pop_back();
-    if (!seen.insert(node).second) continue;
-    const auto* op = std::get_if<array::BlockOp>(&node->attributes);
-    if (op != nullptr && !op->pure) {
-      throw CommError(core::text(
-          "[compute] an array that is kept has lost blocks with a rank, and ", node->name,
-          ", which made them, need not give the same again; got the one built at ",
-          array::origin(*node), "; try MapBlocksOptions::pure"));
-    }
-    for (const Array& input : node->inputs) open.push_back(input.node().get());
+// Memory that the caller has promised to keep for as long as an array reads it: one that is kept
+// does not.
+bool is_borrowed(const array::Node& node) {
+  const auto* memory = std::get_if<array::HostMemory>(&node.attributes);
+  return memory != nullptr && memory->data.use_count() == 0;
+}
+
+// What a function need not give again, or may be gone, cannot take the place of what was lost.
+// Arrays that were kept on the way answer for themselves.
+void refuse_what_may_differ(const Array& lineage) {
+  if (const array::Node* node = find_node(lineage, is_impure)) {
+    throw CommError(
+        core::text("[compute] an array that is kept has lost blocks with a rank, and ", node->name,
+                   ", which made them, need not give the same again; got the one built at ",
+                   array::origin(*node), "; try MapBlocksOptions::pure"));
+  }
+  if (const array::Node* node = find_node(lineage, is_borrowed)) {
+    throw CommError(core::text(
+        "[compute] an array that is kept has lost blocks with a rank, and the memory that they "
+        "came from may be gone; got the array built at ",
+        array::origin(*node), "; try MemoryOptions::owner, which keeps it"));
   }
 }
 
 }  // namespace
+
+bool is_impure(const array::Node& node) {
+  const auto* op = std::get_if<array::BlockOp>(&node.attributes);
+  return op != nullptr && !op->pure;
+}
+
+const array::Node* find_node(const Array& array,
+                             const std::function<bool(const array::Node&)>& is) {
+  std::unordered_set<const array::Node*> seen;
+  std::vector<const array::Node*> open{array.node().get()};
+  while (!open.empty()) {
+    const array::Node* node = open.back();
+    open.pop_back();
+    if (!seen.insert(node).second) continue;
+    if (is(*node)) return node;
+    for (const Array& input : node->inputs) open.push_back(input.node().get());
+  }
+  return nullptr;
+}
 
 std::shared_ptr<const Array> lineage_of(const Array& array) {
   Rewrite rewrite([](const NodePointer& node, const array::Resident& kept) -> std::optional<Array> {
@@ -145,8 +168,8 @@ Restored restore(const std::vector<Array>& arrays, const std::function<bool(cons
         }
         if (kept.lineage == nullptr)
           throw std::logic_error("[session] an array that may be lost has a lineage");
-        refuse_impure(*kept.lineage);
-    if (blocks != nullptr && gone.insert(blocks.get()).second)
+        refuse_what_may_differ(*kept.lineage);
+        if (blocks != nullptr && gone.insert(blocks.get()).second)
           again.emplace_back(blocks, *kept.lineage);
         return *kept.lineage;
       });

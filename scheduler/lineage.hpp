@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "array/node.hpp"
 #include "tessera/array.hpp"
 
 // How arrays that are kept come back when blocks of theirs are lost: they are computed anew, from
@@ -15,8 +16,14 @@ namespace tessera::scheduler {
 
 /// What computes `array`, without holding on to the blocks of arrays that are kept: where these are
 /// gone by then, they are computed anew as well. It does hold on to what such computations start
-/// from, memory of the caller's, say.
+/// from, memory that the caller shares, say.
 std::shared_ptr<const Array> lineage_of(const Array& array);
+
+/// A node of the array's expression that `is` true of; null where there is none. What arrays that
+/// are kept were computed from is not looked at.
+const array::Node* find_node(const Array& array, const std::function<bool(const array::Node&)>& is);
+/// Whether a function of the user's computes it that need not give the same again.
+bool is_impure(const array::Node& node);
 
 /// Arrays that are kept, as their expressions know them.
 using Blocks = std::shared_ptr<void>;
@@ -28,7 +35,7 @@ struct Restored {
 };
 
 /// The arrays, of which nothing reads blocks that are lost. \throws CommError where a function that
-/// need not give the same again made such blocks.
+/// need not give the same again made such blocks, or they came from memory that may be gone by now.
 Restored restore(const std::vector<Array>& arrays, const std::function<bool(const Blocks&)>& lost);
 
 }  // namespace tessera::scheduler

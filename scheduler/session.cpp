@@ -262,9 +262,14 @@ struct Session::Impl {
     host.trace = trace.get();
     host.shuffle_seed = options.shuffle_seed.value_or(0);
     scheduler::HostRunResult result = scheduler::run_on_host(order, host);
-    kept.assign(lowered.kept.begin(), lowered.kept.end() - static_cast<std::ptrdiff_t>(again.size()));
-    for (std::size_t i = 0; i < again.size(); ++i)
-      again[i]->adopt(*made(result, lowered.kept[kept.size() + i]));
+    const auto asked = lowered.kept.end() - static_cast<std::ptrdiff_t>(again.size());
+    kept.assign(lowered.kept.begin(), asked);
+    for (auto slot = asked; slot != lowered.kept.end(); ++slot) {
+      // Blocks are one array's: a second one of the same expression is computed when it is next
+      // read.
+      if (std::find(lowered.kept.begin(), slot, *slot) != slot) continue;
+      restored.emplace_back(again[static_cast<std::size_t>(slot - asked)], made(result, *slot));
+    }
     const std::chrono::duration<double> time = core::elapsed(begin, seams.clock->now());
     last = report_of(result.counters, time.count());
     if (logged) log_run();
@@ -282,6 +287,7 @@ struct Session::Impl {
     if (exchange == nullptr) return work(static_cast<scheduler::Exchange::Step*>(nullptr));
     scheduler::Exchange::Step step(*exchange);
     for (;;) {
+      restored.clear();
       step.begin();
       if (team != nullptr && team->ranks() != step.ranks()) {
         step.abandon();
@@ -289,11 +295,19 @@ struct Session::Impl {
       }
       try {
         auto out = work(&step);
-        if (step.over()) return out;
+        if (step.over()) {
+          step.check();
+          // Only now: in another attempt all ranks find the same arrays lost.
+          for (const auto& [array, computed] : restored) array->adopt(*computed);
+          restored.clear();
+          return out;
+        }
       } catch (const std::exception& e) {
+        restored.clear();
         step.end(e.what());
         if (step.over()) throw;
       } catch (...) {
+        restored.clear();
         step.end("an unknown error");
         if (step.over()) throw;
       }
@@ -336,6 +350,8 @@ struct Session::Impl {
   std::unique_ptr<core::Trace> trace;
   mutable std::mutex mutex;
   std::vector<std::weak_ptr<ResidentArray>> residents;
+  std::vector<std::pair<std::shared_ptr<ResidentArray>, std::shared_ptr<ResidentArray>>>
+      restored;  // arrays that were lost, and what this attempt has computed in their place
   RunReport last;
 };
 
@@ -387,6 +403,7 @@ scheduler::Team scheduler::Team::current() {
   const auto self = std::find(members.begin(), members.end(), impl.world.rank().number);
   out.rank_ = static_cast<std::int32_t>(self - members.begin());
   out.ranks_ = static_cast<std::int32_t>(members.size());
+  out.recovers_ = impl.world.recovers();
   out.tag_ = core::text(impl.world.job_number(), "-", impl.exchange->steps());
   return out;
 }

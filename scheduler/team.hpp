@@ -22,6 +22,8 @@ class Team {
   std::int32_t ranks() const noexcept { return ranks_; }
   bool alone() const noexcept { return ranks_ == 1; }
   bool leads() const noexcept { return rank_ == 0; }
+  /// Whether the others go on when one of them is lost.
+  bool recovers() const noexcept { return recovers_; }
   /// Whether the others have not gone on without this rank, as far as it knows: what they have
   /// begun together is not its alone to remove then.
   bool holds() const;
@@ -38,7 +40,7 @@ class Team {
  private:
   std::int32_t rank_ = 0;
   std::int32_t ranks_ = 1;
-  std::int32_t lost_ = 0;  // ranks
+  bool recovers_ = false;
   std::string tag_;
 };
 

@@ -107,7 +107,7 @@ int run_ranks(const RunRanksOptions& options) {
   const bool recovers = on_loss != nullptr && std::strcmp(on_loss, "recover") == 0;
   int status = 0;
   int lost = 0;  // what ended ranks that the others went on without
-  bool any_finished = false;
+  int finished = 0;
   bool told_to_end = false;
   std::size_t left = children.size();
   Clock::time_point terminate = Clock::time_point::max();
@@ -123,8 +123,10 @@ int run_ranks(const RunRanksOptions& options) {
       children[r] = -1;
       --left;
       const int code = status_of(wait_status);
-      any_finished = any_finished || code == 0;
-      if (code == 0) continue;
+      if (code == 0) {
+        ++finished;
+        continue;
+      }
       // A rank that a signal ended is why others fail, whichever is seen first.
       const bool killed = WIFSIGNALED(wait_status) && !told_to_end;
       if (killed) {
@@ -136,7 +138,9 @@ int run_ranks(const RunRanksOptions& options) {
         continue;
       }
       if (status == 0 || (killed && status < 128)) status = code;
-      hurry(kGrace);
+      // It may have been given up: the others may go on for as long as they take. Where it has
+      // failed, they come to know of it by themselves.
+      if (!recovers) hurry(kGrace);
     }
     if (asked_to_end != 0) {
       if (status == 0) status = 128 + asked_to_end;
@@ -156,7 +160,7 @@ int run_ranks(const RunRanksOptions& options) {
     }
     if (left > 0) std::this_thread::sleep_for(kLook);
   }
-  return status == 0 && !any_finished ? lost : status;
+  return status == 0 && 2 * finished <= options.ranks ? lost : status;
 }
 
 }  // namespace tessera

@@ -21,6 +21,8 @@ constexpr std::chrono::seconds kConnectWithin{60};
 constexpr std::chrono::seconds kThroughWithin{120};
 // How long the stream of an aborted link has to become quiet.
 constexpr std::chrono::seconds kQuietWithin{10};
+// Whoever is there answers soon, and whoever is not is given up by then.
+constexpr std::chrono::seconds kAnswerWithin{60};
 constexpr std::chrono::microseconds kLookEvery{20};
 
 // Numbers are not used again, whatever becomes of the links that had them.
@@ -151,8 +153,12 @@ void NcclLinks::hear(Rank from, const std::string& text) noexcept {
   std::memcpy(&word, text.data(), sizeof word);
   const std::lock_guard lock(mutex_);
   if (word.kind == Word::kConnect) return accept(from, word);
-  if (Link* link = find(from, word.number, word.outgoing == 0))
-    mark_broken(*link, "the other end gave it up", true);
+  Link* link = find(from, word.number, word.outgoing == 0);
+  if (link == nullptr) return tell_broken(from, word.outgoing == 0, word.number);
+  mark_broken(*link, "the other end gave it up", false);
+  link->answered = true;
+  news_ = true;
+  changed_.notify_one();
 }
 
 // Two ranks that share a device have no link there: NCCL takes each device once.
@@ -172,8 +178,13 @@ void NcclLinks::accept(Rank from, const Word& word) {
 void NcclLinks::lost(Rank rank) noexcept {
   const std::lock_guard lock(mutex_);
   for (const auto& link : links_) {
-    if (link->route.peer == rank) mark_broken(*link, "the rank at its other end is lost", true);
+    if (link->route.peer != rank) continue;
+    mark_broken(*link, "the rank at its other end is lost", true);
+    link->heard = true;
+    link->answered = true;
   }
+  news_ = true;
+  changed_.notify_one();
 }
 
 void NcclLinks::mark_broken(Link& link, std::string why, bool heard) {
@@ -181,16 +192,17 @@ void NcclLinks::mark_broken(Link& link, std::string why, bool heard) {
   link.state = State::kBroken;
   link.why = std::move(why);
   link.heard = heard;
+  link.answered = heard;
   news_ = true;
   changed_.notify_one();
 }
 
-void NcclLinks::tell_broken(const Link& link) const {
+void NcclLinks::tell_broken(Rank peer, bool outgoing, std::uint64_t number) const {
   Word word{};
   word.kind = Word::kBroken;
-  word.outgoing = link.outgoing ? 1 : 0;
-  word.number = link.number;
-  tell_(link.route.peer, std::string(reinterpret_cast<const char*>(&word), sizeof word));
+  word.outgoing = outgoing ? 1 : 0;
+  word.number = number;
+  tell_(peer, std::string(reinterpret_cast<const char*>(&word), sizeof word));
 }
 
 // The thread
@@ -352,6 +364,7 @@ bool NcclLinks::clear_away(Link& link) {
     }
     cuda_.event_destroy(std::exchange(link.quiet, nullptr));
   }
+  if (waits_for_answer(link)) return true;
   std::deque<Message> over = std::exchange(link.flying, {});
   std::string why;
   {
@@ -367,8 +380,21 @@ bool NcclLinks::clear_away(Link& link) {
         core::text("[comm] a link between devices must last; got the end of one: ", why))));
   }
   if (link.stream != nullptr) cuda_.stream_destroy(std::exchange(link.stream, nullptr));
-  if (!std::exchange(link.heard, true)) tell_broken(link);
   return false;
+}
+
+// A link mostly breaks because its peer is lost, of which the hosts' messages say more than NCCL:
+// what was on the link is told after that, or after the peer has said that it is there.
+bool NcclLinks::waits_for_answer(Link& link) {
+  bool heard = false;
+  {
+    const std::lock_guard lock(mutex_);
+    heard = std::exchange(link.heard, true);
+  }
+  if (!heard) tell_broken(link.route.peer, link.outgoing, link.number);
+  const std::lock_guard lock(mutex_);
+  const bool in_time = Clock::now() - link.since <= kAnswerWithin;
+  return in_time && !over_ && !link.answered && !(link.flying.empty() && link.waiting.empty());
 }
 
 }  // namespace tessera::comm

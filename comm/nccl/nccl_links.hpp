@@ -53,6 +53,7 @@ class NcclLinks final : public DeviceLinks {
     State state = State::kConnecting;
     std::string why;     // it is broken
     bool heard = false;  // the peer knows that it is
+    bool answered = false;  // the peer has said so, too, or is lost
     std::deque<Message> waiting;
     // The thread's.
     void* comm = nullptr;
@@ -75,7 +76,7 @@ class NcclLinks final : public DeviceLinks {
   Link* find(Rank peer, std::uint64_t number, bool outgoing);
   void request(const Route& route);
   void accept(Rank from, const Word& word);
-  void tell_broken(const Link& link) const;
+  void tell_broken(Rank peer, bool outgoing, std::uint64_t number) const;
   void mark_broken(Link& link, std::string why, bool heard);
   void run();
   bool progress(Link& link);
@@ -84,6 +85,7 @@ class NcclLinks final : public DeviceLinks {
   bool queue_next(Link& link);
   bool finish_first(Link& link);
   bool clear_away(Link& link);
+  bool waits_for_answer(Link& link);
   void fail(Link& link, const char* library, const char* text, const char* call);
   bool good(Link& link, int status, const char* call);
   bool cuda_good(Link& link, int status, const char* call);

@@ -115,7 +115,9 @@ struct MemoryOptions {
   Chunks chunks = {};
   /// Elements to step along each axis, 0 and negative ones allowed. Default: dense, C order.
   std::optional<std::vector<std::int64_t>> strides = std::nullopt;
-  /// Kept alive as long as an array reads the memory. Without it the caller keeps the memory alive.
+  /// Kept alive as long as an array reads the memory. Without it the caller keeps the memory alive
+  /// until what reads it is computed; persist() of it cannot make up for blocks that are lost with
+  /// a process then.
   std::shared_ptr<const void> owner = nullptr;
 };
 /// An array that reads existing host memory without copying it when it is made. `data` is the

@@ -343,24 +343,61 @@ ZarrWriter::ZarrWriter(ZarrWriter&& other) noexcept
       path_(std::move(other.path_)),
       metadata_(std::move(other.metadata_)),
       level_(other.level_),
-      pending_(std::exchange(other.pending_, false)) {}
+      pending_(std::exchange(other.pending_, false)),
+      mark_(std::move(other.mark_)),
+      durable_(other.durable_) {}
 
-ZarrWriter ZarrWriter::create(const core::FileSystem& files, const std::string& path,
-                              ZarrMetadata metadata, int level, Writers writers) {
-  const bool leads = writers != Writers::kOther;
-  if (leads) {
-    if (writers != Writers::kNextLeader && files.find(path, "save_zarr")) {
+ZarrWriter ZarrWriter::create(const core::FileSystem& files, const std::string& given_path,
+                              ZarrMetadata metadata, int level, const WritersOfFolder& writers) {
+  std::string path = given_path;
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  ZarrWriter out(files, path, std::move(metadata), level, false);
+  out.durable_ = writers.durable;
+  const std::string of_call = core::text(".", writers.call, ".");
+  const std::string mark = core::text(of_call, writers.beginning, kPart);
+  if (writers.who == Writers::kOther) {
+    out.mark_ = path + "/" + mark;
+    return out;
+  }
+  std::vector<std::string> earlier;
+  if (files.find(path, "save_zarr")) {
+    if (writers.who == Writers::kNextLeader) earlier = files.list(path, "save_zarr");
+    std::erase_if(earlier, [&](const std::string& name) { return !name.starts_with(of_call); });
+    if (earlier.empty()) {
       throw IoError(core::text("[save_zarr] an array is written where nothing is yet; got ", path,
                                ", which exists; try another path, or removing it"));
     }
-    files.make_directories(path, "save_zarr");
   }
-  return ZarrWriter(files, path, std::move(metadata), level, leads);
+  // Of several processes, the folder has the mark from its first moment on.
+  const bool marked = writers.who != Writers::kOne && earlier.empty();
+  if (marked) out.path_ += of_call + (kPart + 1);
+  files.make_directories(out.path_, "save_zarr");
+  out.pending_ = true;
+  if (writers.who == Writers::kOne) return out;
+  files.create(out.path_ + "/" + mark, "save_zarr").close();
+  if (marked) files.rename(out.path_, path, "save_zarr");
+  out.path_ = path;
+  out.mark_ = path + "/" + mark;
+  for (const std::string& name : earlier) {
+    if (name != mark) files.unlink(path + "/" + name, "save_zarr");
+  }
+  return out;
+}
+
+bool ZarrWriter::is_still_ours() const {
+  return mark_.empty() || files_->find(mark_, "save_zarr").has_value();
+}
+
+void ZarrWriter::refuse_if_others_went_on() const {
+  if (is_still_ours()) return;
+  throw IoError(core::text("[save_zarr] processes that write an array together stay together; got ",
+                           path_, ", with which the others have gone on without this one"));
 }
 
 ZarrWriter::~ZarrWriter() {
   if (!pending_) return;
   try {
+    if (!is_still_ours()) return;
     for (const std::string& name : files_->list(path_, "save_zarr"))
       files_->unlink(path_ + "/" + name, "save_zarr");
     files_->remove_directory(path_, "save_zarr");
@@ -376,14 +413,21 @@ std::string ZarrWriter::chunk_file(const Shape& start) const {
   return chunk_path(path_, metadata_, index);
 }
 
+std::size_t ZarrWriter::chunk_bytes() const noexcept {
+  return static_cast<std::size_t>(element_count(metadata_.chunks)) * itemsize(metadata_.dtype);
+}
+
 bool ZarrWriter::has_chunk(const Shape& start) const {
-  return files_->find(chunk_file(start), "save_zarr").has_value();
+  const auto status = files_->find(chunk_file(start), "save_zarr");
+  if (!status) return false;
+  return metadata_.codec == ZarrCodec::kNone ? status->size_bytes == chunk_bytes()
+                                             : status->size_bytes > 0;
 }
 
 void ZarrWriter::write_chunk(const Shape& start, const Shape& count, const std::byte* in) const {
   const std::size_t item = itemsize(metadata_.dtype);
   const Shape& chunks = metadata_.chunks;
-  const auto bytes = static_cast<std::size_t>(element_count(chunks)) * item;
+  const std::size_t bytes = chunk_bytes();
   std::vector<std::byte> whole;
   if (count != chunks) {
     whole.resize(bytes);
@@ -401,13 +445,16 @@ void ZarrWriter::write_chunk(const Shape& start, const Shape& count, const std::
   const std::string part = core::text(name, ".", ::getpid(), kPart);
   core::File file = files_->create(part, "save_zarr");
   file.pwrite_all(out.data(), out.size(), 0);
+  if (durable_) file.fsync();
   file.close();
+  refuse_if_others_went_on();
   files_->rename(part, name, "save_zarr");
 }
 
 void ZarrWriter::finish() {
   if (!pending_) return;
-  // Of a process that died over it.
+  refuse_if_others_went_on();
+  // Marks, and what processes left that died over it.
   for (const std::string& name : files_->list(path_, "save_zarr")) {
     if (name.ends_with(kPart)) files_->unlink(path_ + "/" + name, "save_zarr");
   }

@@ -56,17 +56,19 @@ class ZarrArray {
 class ZarrWriter {
  public:
   /// The leader creates the folder, before others write into it. \throws IoError when something is
-  /// there already.
+  /// there already, unless another leader of this call has begun it.
   static ZarrWriter create(const core::FileSystem& files, const std::string& path,
-                           ZarrMetadata metadata, int level, Writers writers);
+                           ZarrMetadata metadata, int level, const WritersOfFolder& writers);
   ZarrWriter(ZarrWriter&& other) noexcept;
   /// Removes what the leader's folder holds, unless it was finished.
   ~ZarrWriter();
 
   /// One chunk, in C order; at the ends of axes, what lies inside the array. It gets its name when
-  /// it is whole.
+  /// it is whole. \throws IoError, of several processes also where the others have gone on without
+  /// this one: what it writes is of no use to them, and the folder may be another array's by now.
   void write_chunk(const Shape& start, const Shape& count, const std::byte* in) const;
   bool has_chunk(const Shape& start) const;
+  /// \throws IoError as write_chunk().
   void finish();
   /// Leaves what is there, finished or not.
   void abandon() noexcept { pending_ = false; }
@@ -74,12 +76,17 @@ class ZarrWriter {
  private:
   ZarrWriter(const core::FileSystem& files, std::string path, ZarrMetadata metadata, int level,
              bool leads);
+  std::size_t chunk_bytes() const noexcept;
   std::string chunk_file(const Shape& start) const;
+  bool is_still_ours() const;
+  void refuse_if_others_went_on() const;
   const core::FileSystem* files_;
   std::string path_;
   ZarrMetadata metadata_;
   int level_;
   bool pending_;
+  std::string mark_;  // a file that is there while several processes write; empty for one
+  bool durable_ = false;
 };
 
 }  // namespace tessera::io

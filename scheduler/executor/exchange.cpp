@@ -75,7 +75,8 @@ Exchange::Step::Step(Exchange& exchange) : exchange_(exchange), turn_(exchange.t
   self_ = exchange_.world_.rank();
   exchange_.members_ = members_;
   const std::lock_guard members(exchange_.members_mutex_);
-  before_ = exchange_.membership_.ended();
+  exchange_.before_step_ = exchange_.membership_.ended();
+  told_ = exchange_.before_step_.lost;  // nobody begins the step with fewer losses
 }
 
 Exchange::Step::~Step() {
@@ -90,26 +91,33 @@ Exchange::Step::~Step() {
 void Exchange::Step::begin() {
   if (!recovers()) return;
   std::uint32_t lost = 0;
+  std::string refusal;
   {
     std::unique_lock lock(exchange_.members_mutex_);
     comm::Membership& membership = exchange_.membership_;
     exchange_.members_changed_.wait(lock,
                                     [&] { return membership.agreed() || exchange_.no_going_on(); });
-    if (membership.lost_count() > 0 || !exchange_.expelled_.empty()) exchange_.refuse_too_few();
+    if (membership.lost_count() > 0 || !exchange_.expelled_.empty())
+      refusal = exchange_.why_too_few();
     lost = membership.lost_count();
     members_ = membership.members();
-    membership.end(before_);
+    if (refusal.empty()) membership.end(exchange_.before_step_);
   }
   self_ = here(exchange_.world_.rank());
   // Others may have begun attempts that this rank was too late for, and wait for their end.
   for (; told_ < lost; ++told_)
     post_all(kEnd, static_cast<std::uint32_t>(How::kAgain), {attempt_.step, told_}, 0, {});
-  attempt_.lost = lost;
-  ended_ = false;
-  const std::lock_guard lock(exchange_.mutex_);
-  exchange_.attempt_ = word(attempt_);
-  exchange_.members_ = members_;
-  exchange_.heard_ = false;
+  {
+    const std::lock_guard lock(exchange_.mutex_);
+    attempt_.lost = lost;
+    ended_ = false;
+    exchange_.attempt_ = word(attempt_);
+    exchange_.members_ = members_;
+    exchange_.heard_ = false;
+  }
+  if (refusal.empty()) return;
+  end(refusal);
+  throw CommError(refusal);
 }
 
 bool Exchange::Step::over() {
@@ -118,6 +126,15 @@ bool Exchange::Step::over() {
   const std::lock_guard lock(exchange_.mutex_);
   exchange_.team_ = members_;
   return true;
+}
+
+void Exchange::Step::check() const {
+  if (!recovers()) return;
+  const std::lock_guard lock(exchange_.members_mutex_);
+  if (!exchange_.membership_.failed(attempt_)) return;
+  throw CommError(
+      "[comm] what fails on one rank fails on all; got a failure that others have heard of, of a "
+      "rank that is lost now; try what they say of it");
 }
 
 bool Exchange::Step::settle() {
@@ -153,7 +170,7 @@ bool Exchange::Step::settle() {
   if (!wait(agreed)) return true;
   if (membership.ended_by_all().step >= attempt_.step) return true;
   // From now on this is what it says with another loss.
-  membership.end(before_);
+  membership.end(exchange_.before_step_);
   return false;
 }
 
@@ -235,8 +252,9 @@ void Exchange::Step::tell_end(How how, const std::string& text) {
       how = How::kAgain;
     } else {
       exchange_.membership_.end(attempt_);
+      if (how == How::kFailed) exchange_.membership_.fail(attempt_);
     }
-    told_ = attempt_.lost + 1;
+    told_ = std::max(told_, attempt_.lost + 1);
   }
   post_all(kEnd, static_cast<std::uint32_t>(how), attempt_, 0, text);
 }
@@ -336,7 +354,7 @@ void Exchange::arrived(comm::Rank from, const comm::Envelope& envelope,
     auto node = incoming_.extract(text_key(from, envelope.b));
     if (!node.empty()) message.text = std::move(node.mapped());
   }
-  if (envelope.kind == kEnd) note_end(from, envelope);
+  if (envelope.kind == kEnd && !note_end(from, envelope)) return;
   if (envelope.kind == kLink) {
     if (const auto links = links_.lock()) links->hear(from, message.text);
   } else if (envelope.kind == kLost) {
@@ -397,12 +415,14 @@ void Exchange::lost(comm::Rank rank, const std::string& why) noexcept {
 // believed to be.
 void Exchange::learn_loss(comm::Rank rank, const std::string& why) {
   comm::Attempt ended;
+  bool failed = false;
   std::vector<std::int32_t> others;
   {
     const std::lock_guard lock(members_mutex_);
     if (!expelled_.empty() || !membership_.lose(rank)) return;
     peers_[static_cast<std::size_t>(rank.number)].why_lost = why;
     ended = membership_.ended();
+    failed = membership_.failed(ended);
     others = membership_.members();
     members_changed_.notify_all();
   }
@@ -414,7 +434,8 @@ void Exchange::learn_loss(comm::Rank rank, const std::string& why) {
   for (const std::int32_t to : others) {
     if (to == world_.rank().number) continue;
     const std::uint64_t losses = ended.lost;
-    messenger_.send(comm::Rank{to}, {kLost, 0, 0, who | losses << kLostShift, ended.step}, nullptr,
+    messenger_.send(comm::Rank{to},
+                    {kLost, failed ? 1u : 0u, 0, who | losses << kLostShift, ended.step}, nullptr,
                     0, {});
   }
 }
@@ -429,7 +450,7 @@ void Exchange::hear_loss(comm::Rank from, const comm::Envelope& envelope) {
     if (lost == world_.rank()) {
       expelled_ = core::text("rank ", from.number, " on ", world_.host(from));
     } else {
-      membership_.hear(from, lost, ended);
+      membership_.hear(from, lost, ended, envelope.flags != 0);
     }
     members_changed_.notify_all();
   }
@@ -444,40 +465,54 @@ void Exchange::hear_loss(comm::Rank from, const comm::Envelope& envelope) {
   messenger_.cut(lost, why);
 }
 
-void Exchange::note_end(comm::Rank from, const comm::Envelope& envelope) {
+// False for one that is lost, which others may have heard less of.
+bool Exchange::note_end(comm::Rank from, const comm::Envelope& envelope) {
   const comm::Attempt attempt = attempt_of(envelope.step);
   const std::lock_guard lock(members_mutex_);
+  if (membership_.is_lost(from)) return false;
   Peer& peer = peers_[static_cast<std::size_t>(from.number)];
   peer.ended = std::max(peer.ended, attempt);
   if (envelope.flags == static_cast<std::uint32_t>(How::kAgain))
     peer.given_up = std::max(peer.given_up, attempt);
+  if (envelope.flags == static_cast<std::uint32_t>(How::kFailed)) membership_.fail(attempt);
   members_changed_.notify_all();
+  return true;
 }
 
-// Both: members_mutex_ is held.
+// Both: members_mutex_ is held. A rank that leaves while others miss it already is lost.
 bool Exchange::no_going_on() const noexcept {
-  return !expelled_.empty() ||
-         std::any_of(peers_.begin(), peers_.end(), [](const Peer& peer) { return peer.has_left; });
+  if (!expelled_.empty()) return true;
+  for (std::size_t rank = 0; rank < peers_.size(); ++rank) {
+    if (peers_[rank].has_left && !membership_.is_lost({static_cast<std::int32_t>(rank)}))
+      return true;
+  }
+  return false;
 }
 
-void Exchange::refuse_too_few() const {
+std::string Exchange::why_too_few() const {
   if (!expelled_.empty()) {
-    throw CommError(core::text("[comm] a rank goes on while the others hear of it; got ", expelled_,
-                               ", which has given rank ", world_.rank().number,
-                               " up; try a longer TESSERA_RANK_TIMEOUT"));
+    return core::text("[comm] a rank goes on while the others hear of it; got ", expelled_,
+                      ", which has given rank ", world_.rank().number,
+                      " up; try a longer TESSERA_RANK_TIMEOUT");
   }
-  if (membership_.agreed() && membership_.has_majority()) return;
-  std::string losses;
+  if (membership_.agreed() && membership_.has_majority()) return {};
+  const bool enough = membership_.has_majority();
+  std::string missed;
   for (std::int32_t rank = 0; rank < world_.ranks(); ++rank) {
     const Peer& peer = peers_[static_cast<std::size_t>(rank)];
-    if (!membership_.is_lost(comm::Rank{rank}) && !peer.has_left) continue;
-    losses +=
-        core::text(losses.empty() ? "" : ", ", "rank ", rank, " on ", world_.host(comm::Rank{rank}),
+    if (enough ? !peer.has_left : !membership_.is_lost(comm::Rank{rank}) && !peer.has_left)
+      continue;
+    missed +=
+        core::text(missed.empty() ? "" : ", ", "rank ", rank, " on ", world_.host(comm::Rank{rank}),
                    " (", peer.has_left ? std::string(comm::kHasLeft) : peer.why_lost, ")");
   }
-  throw CommError(core::text("[comm] more than half of the ranks must be left to go on; got ",
-                             membership_.members().size(), " of ", world_.ranks(), " without ",
-                             losses, "; try again with more ranks"));
+  if (enough) {
+    return core::text("[comm] all ranks that are not lost must stay; got none of ", missed,
+                      "; try the same calls on all ranks");
+  }
+  return core::text("[comm] more than half of the ranks must be left to go on; got ",
+                    membership_.members().size(), " of ", world_.ranks(), " without ", missed,
+                    "; try again with more ranks");
 }
 
 }  // namespace tessera::scheduler

@@ -33,7 +33,7 @@
 //   direct     its bytes come next on a link between two devices (comm/device_links.hpp)
 //   link       what those links have to say, in no step
 //   end        how the attempt ended here: nothing of it is sent after that
-//   lost       a rank is, and what the sender had ended when it learned that
+//   lost       a rank is, and what the sender had ended, and how, when it learned that
 
 namespace tessera::scheduler {
 
@@ -87,6 +87,8 @@ class Exchange final : public comm::Receiver {
     /// Whether the step is done with, once the attempt has ended on all ranks. Where not, ranks are
     /// lost, some of the others have not got through, and all of them begin() again.
     bool over();
+    /// Where it went well here: whether it did on all ranks, now that it is over. \throws CommError
+    void check() const;
     /// Leaves the step with what it has come to, as all ranks do that have begun this attempt or
     /// would begin() another one.
     void abandon() noexcept { ended_ = true; }
@@ -126,7 +128,6 @@ class Exchange final : public comm::Receiver {
     const std::unique_lock<std::mutex> turn_;
     std::shared_ptr<comm::DeviceLinks> links_;  // null: there are none
     comm::Attempt attempt_;
-    comm::Attempt before_;               // what this rank had ended before the step
     std::uint32_t told_ = 0;             // attempts whose end is told, by their losses
     std::vector<std::int32_t> members_;  // ranks of the world, in order
     comm::Rank self_;
@@ -167,9 +168,9 @@ class Exchange final : public comm::Receiver {
   comm::Rank here(comm::Rank of_world) const noexcept;
   void learn_loss(comm::Rank rank, const std::string& why);
   void hear_loss(comm::Rank from, const comm::Envelope& envelope);
-  void note_end(comm::Rank from, const comm::Envelope& envelope);
+  bool note_end(comm::Rank from, const comm::Envelope& envelope);
   bool no_going_on() const noexcept;
-  void refuse_too_few() const;
+  std::string why_too_few() const;
 
   comm::World& world_;
   comm::Messenger& messenger_;
@@ -201,6 +202,7 @@ class Exchange final : public comm::Receiver {
   std::condition_variable members_changed_;
   comm::Membership membership_;
   std::vector<Peer> peers_;  // by rank of the world
+  comm::Attempt before_step_;  // what this rank had ended before its step
   std::string expelled_;     // not empty: the others go on without this rank, and who says so
 };
 

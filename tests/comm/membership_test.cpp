@@ -16,13 +16,13 @@ TEST(Membership, IsAgreedOnWhenAllThatAreLeftSayTheSame) {
   EXPECT_TRUE(one.lose(Rank{2}));
   EXPECT_FALSE(one.lose(Rank{2})) << "it was known";
   EXPECT_FALSE(one.agreed());
-  one.hear(Rank{1}, Rank{2}, {});
+  one.hear(Rank{1}, Rank{2}, {}, false);
   EXPECT_FALSE(one.agreed());
-  one.hear(Rank{2}, Rank{0}, {});  // the lost one is not listened to
-  one.hear(Rank{3}, Rank{2}, {});
+  one.hear(Rank{2}, Rank{0}, {}, false);  // the lost one is not listened to
+  one.hear(Rank{3}, Rank{2}, {}, false);
   EXPECT_TRUE(one.agreed());
   EXPECT_EQ(one.members(), (std::vector<std::int32_t>{0, 1, 3}));
-  one.hear(Rank{3}, Rank{1}, {});
+  one.hear(Rank{3}, Rank{1}, {}, false);
   EXPECT_FALSE(one.agreed()) << "another has lost one more";
 }
 
@@ -31,8 +31,8 @@ TEST(Membership, FindsTheStepThatAllHaveEnded) {
     Membership out(Rank{0}, 4);
     out.end(mine);
     out.lose(Rank{3});
-    out.hear(Rank{1}, Rank{3}, first);
-    out.hear(Rank{2}, Rank{3}, second);
+    out.hear(Rank{1}, Rank{3}, first, false);
+    out.hear(Rank{2}, Rank{3}, second, false);
     return out.ended_by_all().step;
   };
   EXPECT_EQ(ended_by({0, 0}, {0, 0}, {0, 0}), 0u);
@@ -43,13 +43,36 @@ TEST(Membership, FindsTheStepThatAllHaveEnded) {
   EXPECT_EQ(ended_by({4, 1}, {5, 2}, {5, 1}), 4u) << "those that are ahead do not matter";
 }
 
+// A rank may have told of its failure to some alone before it was lost.
+TEST(Membership, OneThatHasHeardOfAFailureTellsAll) {
+  Membership heard(Rank{0}, 3);
+  heard.end({5, 0});
+  heard.fail({5, 0});
+  EXPECT_TRUE(heard.failed({5, 0}));
+  EXPECT_FALSE(heard.failed({4, 0}));
+  Membership other(Rank{1}, 3);
+  other.end({5, 0});
+  EXPECT_FALSE(other.failed({5, 0}));
+  EXPECT_TRUE(heard.lose(Rank{2}));
+  EXPECT_TRUE(other.lose(Rank{2}));
+  other.hear(Rank{0}, Rank{2}, heard.ended(), heard.failed(heard.ended()));
+  EXPECT_TRUE(other.agreed());
+  EXPECT_EQ(other.ended_by_all(), (Attempt{5, 0}));
+  EXPECT_TRUE(other.failed({5, 0}));
+  EXPECT_FALSE(other.failed({5, 1})) << "the next attempt";
+  // What a rank that is lost had heard is lost with it.
+  other.lose(Rank{0});
+  EXPECT_FALSE(other.failed({5, 0}));
+}
+
 TEST(Membership, AMajorityIsOneOfThoseThatWereThere) {
   const auto holds = [](std::int32_t ranks, std::int32_t lost, Attempt ended) {
     Membership out(Rank{0}, ranks);
     out.end(ended);
     for (std::int32_t r = 1; r <= lost; ++r) {
       out.lose(Rank{r});
-      for (std::int32_t other = 1; other < ranks; ++other) out.hear(Rank{other}, Rank{r}, ended);
+      for (std::int32_t other = 1; other < ranks; ++other)
+        out.hear(Rank{other}, Rank{r}, ended, false);
     }
     return out.has_majority();
   };
@@ -103,7 +126,7 @@ TEST(Membership, ComesToTheSameInWhateverOrderWordsCome) {
         const auto [from, to] = open[random() % open.size()];
         const Word word = words[{from, to}].front();
         words[{from, to}].pop_front();
-        all[static_cast<std::size_t>(to)].hear(Rank{from}, word.lost, word.ended);
+        all[static_cast<std::size_t>(to)].hear(Rank{from}, word.lost, word.ended, false);
         learn(to, word.lost);
       }
       for (std::int32_t rank = losses; rank < ranks; ++rank) {

@@ -208,6 +208,31 @@ TEST_F(NcclLinksTest, ALinkThatFailsEndsAtBothEndsAndForEver) {
   release(target);
 }
 
+// Why a link broke is often that its peer is lost, which is known from elsewhere a little later.
+TEST_F(NcclLinksTest, WhatWasOnALinkIsToldAfterWhatBecameOfItsPeer) {
+  ASSERT_TRUE(connect(0, 1));
+  std::byte* data = memory(0, 1000);
+  std::byte* target = memory(1, 1000);
+  // Rank 1 says nothing any more, and NCCL notices first.
+  over_ = true;
+  postman_.join();
+  nccl_.fail_message(1);
+  Ends ends;
+  ASSERT_TRUE(transfer(0, 1, data, target, 1000, ends));
+  EXPECT_EQ(ends.sent.wait_for(300ms), std::future_status::timeout);
+  links_[0]->lost(Rank{1});
+  ASSERT_EQ(ends.sent.wait_for(20s), std::future_status::ready);
+  EXPECT_NE(ends.sent.get(), nullptr);
+  EXPECT_EQ(ends.received.wait_for(0s), std::future_status::timeout);
+  // One that leaves itself waits for nobody.
+  links_[1].reset();
+  ASSERT_EQ(ends.received.wait_for(0s), std::future_status::ready);
+  over_ = false;
+  postman_ = std::thread([this] { deliver(); });
+  release(data);
+  release(target);
+}
+
 TEST_F(NcclLinksTest, AMessageOfAnotherSizeThanExpectedIsAnError) {
   ASSERT_TRUE(connect(0, 1));
   std::byte* data = memory(0, 1000);

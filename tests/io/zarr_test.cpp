@@ -1,4 +1,6 @@
 #include <complex>
+#include <functional>
+#include <utility>
 
 #include "io/zarr/zarr_array.hpp"
 #include "tests/io/io_fixture.hpp"
@@ -122,6 +124,95 @@ TEST_F(Zarr, ADamagedChunkIsNamed) {
 #ifdef TESSERA_HAVE_BLOSC
   damage("v2_blosc", "0/0", true);
 #endif
+}
+
+// Several processes write one array: names that no other call has say whose it is.
+class ZarrWriters : public Zarr {
+ protected:
+  ZarrWriter create(Writers who, const std::string& call, const std::string& beginning) const {
+    ZarrMetadata metadata;
+    metadata.shape = {4};
+    metadata.chunks = {2};
+    metadata.dtype = DType::kFloat64;
+    return ZarrWriter::create(fs_, path("x/"), std::move(metadata), 1,
+                              {who, call, beginning, true});
+  }
+  static void write(const ZarrWriter& writer, std::int64_t start, double value) {
+    const double values[2] = {value, value};
+    writer.write_chunk({start}, {2}, reinterpret_cast<const std::byte*>(values));
+  }
+  std::vector<double> values() const {
+    return region<double>(ZarrArray::open(fs_, path("x")), {0}, {4});
+  }
+  std::vector<std::string> names() const { return fs_.list(path("x")); }
+};
+
+TEST_F(ZarrWriters, ALeaderGoesOnWithWhatAnotherOfTheSameCallHasBegun) {
+  ZarrWriter first = create(Writers::kLeader, "7-1", "7-1");
+  write(first, 0, 1.0);
+  first.abandon();
+  ZarrWriter next = create(Writers::kNextLeader, "7-1", "7-3");
+  const ZarrWriter other = create(Writers::kOther, "7-1", "7-3");
+  EXPECT_TRUE(next.has_chunk({0}));
+  EXPECT_FALSE(next.has_chunk({2}));
+  write(other, 2, 2.0);
+  next.finish();
+  EXPECT_EQ(values(), (std::vector<double>{1.0, 1.0, 2.0, 2.0}));
+  EXPECT_EQ(names(), (std::vector<std::string>{".zarray", "0", "1"}));
+}
+
+TEST_F(ZarrWriters, ALeaderTouchesNothingOfAnotherCall) {
+  {
+    ZarrWriter first = create(Writers::kLeader, "7-1", "7-1");
+    write(first, 0, 1.0);
+    first.abandon();
+  }
+  for (const Writers who : {Writers::kLeader, Writers::kNextLeader}) {
+    const std::string text = error_text<IoError>([&] { create(who, "7-2", "7-2"); });
+    EXPECT_NE(text.find("which exists"), std::string::npos) << text;
+  }
+  EXPECT_EQ(names(), (std::vector<std::string>{".7-1.7-1.partial", "0"}));
+}
+
+TEST_F(ZarrWriters, ALeaderBeginsWhereNothingIsYet) {
+  ZarrWriter next = create(Writers::kNextLeader, "7-1", "7-3");
+  write(next, 0, 1.0);
+  write(next, 2, 2.0);
+  next.finish();
+  EXPECT_EQ(values(), (std::vector<double>{1.0, 1.0, 2.0, 2.0}));
+}
+
+// Whoever is given up and wakes up changes nothing any more.
+TEST_F(ZarrWriters, OneThatTheOthersWentOnWithoutWritesNothing) {
+  ZarrWriter asleep = create(Writers::kLeader, "7-1", "7-1");
+  const ZarrWriter also_asleep = create(Writers::kOther, "7-1", "7-1");
+  write(asleep, 0, 1.0);
+  ZarrWriter next = create(Writers::kNextLeader, "7-1", "7-3");
+  const auto expect_refused = [](const std::function<void()>& call) {
+    const std::string text = error_text<IoError>(call);
+    EXPECT_NE(text.find("the others have gone on without this one"), std::string::npos) << text;
+  };
+  expect_refused([&] { write(also_asleep, 0, 9.0); });
+  expect_refused([&] { asleep.finish(); });
+  write(next, 2, 2.0);
+  next.finish();
+  expect_refused([&] { write(asleep, 2, 9.0); });
+  { const ZarrWriter gone = std::move(asleep); }
+  EXPECT_EQ(values(), (std::vector<double>{1.0, 1.0, 2.0, 2.0}));
+}
+
+TEST_F(ZarrWriters, WhatIsNotFinishedIsRemoved) {
+  {
+    const ZarrWriter leader = create(Writers::kLeader, "7-1", "7-1");
+    write(leader, 0, 1.0);
+  }
+  EXPECT_FALSE(fs_.find(path("x")));
+}
+
+TEST_F(ZarrWriters, AChunkOfAnotherSizeIsNotThere) {
+  const ZarrWriter leader = create(Writers::kLeader, "7-1", "7-1");
+  write_bytes(path("x/0"), "half of it");
+  EXPECT_FALSE(leader.has_chunk({0}));
 }
 
 }  // namespace

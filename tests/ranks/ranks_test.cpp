@@ -316,6 +316,7 @@ std::string results_in(const std::string& text) {
 TEST(Ranks, WhenOneIsKilledTheOthersGoOnWhereTheyAreToRecover) {
   std::mt19937_64 random(12);
   int round = 0;
+  int hit = 0;
   for (const char* work : {"product", "svd", "rechunk", "kept"}) {
     Command clean(on_ranks(1, {"survive", work}));
     ASSERT_EQ(clean.wait(60s), 0) << clean.text;
@@ -335,10 +336,12 @@ TEST(Ranks, WhenOneIsKilledTheOthersGoOnWhereTheyAreToRecover) {
       std::size_t lines = 0;
       EXPECT_EQ(hashes(results_in(command.text), lines), wanted) << command.text;
       EXPECT_GE(lines, 3 * count) << command.text;
+      hit += command.text.find(" is lost: ") != std::string::npos ? 1 : 0;
       for (const auto& [rank, process] : processes)
         EXPECT_NE(::kill(process, 0), 0) << "rank " << rank << " is left";
     }
   }
+  EXPECT_GE(hit, round / 4) << "of " << round << " kills";
 }
 
 // What ranks write together is whole, whoever of them is killed on the way.
@@ -353,6 +356,7 @@ TEST(Ranks, WhatIsSavedIsWholeWithoutThoseThatAreKilled) {
   };
   std::mt19937_64 random(13);
   int round = 0;
+  int hit = 0;
   for (const char* name : {".npy", ".zarr", "_*.nc"}) {
     if (std::string(name).ends_with(".nc") && !io::netcdf_module_status().available) continue;
     const std::string one = (folder / ("one" + std::string(name))).string();
@@ -367,12 +371,34 @@ TEST(Ranks, WhatIsSavedIsWholeWithoutThoseThatAreKilled) {
       std::this_thread::sleep_for(std::chrono::microseconds(random() % 150'000));
       ::kill(processes.at(round % 4), SIGKILL);
       ASSERT_EQ(command.wait(60s), 0) << path << "\n" << command.text;
+      hit += command.text.find(" is lost: ") != std::string::npos ? 1 : 0;
       const HostArray got = load(path);
       ASSERT_EQ(got.shape(), wanted.shape());
       EXPECT_EQ(std::memcmp(got.data(), wanted.data(), wanted.nbytes()), 0) << path;
     }
   }
+  EXPECT_GE(hit, round / 4) << "of " << round << " kills";
   std::filesystem::remove_all(folder);
+}
+
+// One that was given up fails while the others are still at it, which are left alone.
+TEST(Ranks, TheLauncherWaitsForThoseThatGoOn) {
+  const auto run = [](const char* what, int& status) {
+    Command command({TESSERA_TOOL, "run", "-n", "3", "--", "sh", "-c", what},
+                    {"TESSERA_ON_RANK_LOSS=recover"});
+    status = command.wait(60s);
+    std::size_t ended = 0;
+    for (std::size_t at = 0; (at = command.text.find("ended well", at)) != std::string::npos; ++at)
+      ++ended;
+    return ended;
+  };
+  int status = 0;
+  EXPECT_EQ(run("[ $TESSERA_RANK = 1 ] && exit 3; sleep 7; echo ended well", status), 2u);
+  EXPECT_EQ(status, 3);
+  EXPECT_EQ(run("[ $TESSERA_RANK = 1 ] && kill -9 $$; sleep 1; echo ended well", status), 2u);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(run("[ $TESSERA_RANK = 1 ] || kill -9 $$; sleep 1; echo ended well", status), 1u);
+  EXPECT_EQ(status, 128 + SIGKILL) << "fewer than half";
 }
 
 TEST(Ranks, MpirunLetsTheOthersLiveWhenItIsAsked) {

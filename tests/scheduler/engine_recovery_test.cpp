@@ -95,17 +95,21 @@ TEST(EngineRecovery, KeptArraysAreComputedAnew) {
   for (int round = 0; round < 12; ++round) {
     SCOPED_TRACE(round);
     const int victim = round % 4;
-    Job job(4, plain(), {{victim, Job::Delay(random() % 8000)}});
-    const auto outcomes = job.run(1, [&](int, Session& session) {
-      job.ready();
+    const bool after = round % 3 == 0;
+    Job job(4, plain(), {{victim, Job::Delay(after ? 0 : random() % 8000)}});
+    const auto outcomes = job.run(4, [&](int, Session& session) {
+      if (!after) job.ready();
       const Array kept = rounds(5);
+      if (after) job.ready();
       job.wait_for_deaths();
       // Twice: what was computed anew is kept.
       std::vector<HostArray> first = session.compute({kept, sum(kept, {.axis = 0})});
       const std::int64_t tasks = session.last_run().tasks;
       const std::vector<HostArray> second = session.compute({kept, sum(kept, {.axis = 0})});
       expect_same(first, second, "the second time");
-      EXPECT_LE(session.last_run().tasks, tasks);
+      if (after) {
+        EXPECT_LT(session.last_run().tasks, tasks);
+      }
       EXPECT_GT(session.resident_bytes(), 0u);
       return first;
     });
@@ -113,6 +117,95 @@ TEST(EngineRecovery, KeptArraysAreComputedAnew) {
       if (r == victim) continue;
       ASSERT_EQ(outcomes[static_cast<std::size_t>(r)].error, "") << r;
       expect_same(wanted, outcomes[static_cast<std::size_t>(r)].value, core::text("rank ", r));
+    }
+  }
+}
+
+// Another rank is lost while arrays are computed anew: no rank has some back that others have not.
+TEST(EngineRecovery, ARankIsLostWhileKeptArraysAreComputedAnew) {
+  const auto make = [] {
+    const Array x = random::normal({200, 200}, {.chunks = {25, 40}, .seed = 3});
+    std::vector<Array> out{matmul(x, x + 1.0), sum(x), x};
+    for (int i = 0; i < 8; ++i) out.push_back(mean(x * double(i)));
+    return out;
+  };
+  const std::vector<HostArray> wanted = alone(make);
+  std::mt19937_64 random(11);
+  for (int round = 0; round < 24; ++round) {
+    SCOPED_TRACE(round);
+    const int first = round % 5;
+    const int second = (first + 1 + round / 5 % 4) % 5;
+    Job job(5, plain(), {{first, {}}, {second, Job::Delay(random() % 5000)}});
+    const auto outcomes = job.run(5, [&](int rank, Session& session) {
+      const std::vector<Array> kept = session.persist(make());
+      job.ready();
+      if (rank == first) job.wait_for_deaths();
+      // Blocks of some arrays are missed one by one: each of them is a step to be lost in.
+      for (const Array& array : kept) session.compute({array});
+      job.wait_for_deaths();
+      session.compute(kept);
+      const std::vector<HostArray> got = session.compute(kept);
+      EXPECT_EQ(session.last_run().recomputed_tasks, 0);
+      return got;
+    });
+    for (int r = 0; r < 5; ++r) {
+      if (r == first || r == second) continue;
+      ASSERT_EQ(outcomes[static_cast<std::size_t>(r)].error, "") << r;
+      expect_same(wanted, outcomes[static_cast<std::size_t>(r)].value, core::text("rank ", r));
+    }
+  }
+}
+
+// Two kept arrays have blocks of their own, also where one expression makes both anew.
+TEST(EngineRecovery, KeptArraysOfOneExpressionComeBack) {
+  const auto make = [] {
+    return random::normal({120, 120}, {.chunks = {25, 40}, .seed = 3}) + 1.0;
+  };
+  const std::vector<HostArray> wanted = alone([&] { return std::vector{make()}; });
+  Job job(4, plain(), {{1, {}}});
+  const auto outcomes = job.run(4, [&](int, Session& session) {
+    const Array x = make();
+    const Array first = x.persist();
+    const Array second = x.persist();
+    job.ready();
+    job.wait_for_deaths();
+    // One more is kept in the computation that makes the others anew.
+    const std::vector<Array> kept = session.persist({first + second, x});
+    std::vector<HostArray> out = session.compute({first, second, kept[1], kept[0] / 2.0});
+    const std::vector<HostArray> again = session.compute({kept[0] / 2.0, first, kept[1], second});
+    out.insert(out.end(), again.begin(), again.end());
+    return out;
+  });
+  for (const std::size_t r : {0, 2, 3}) {
+    ASSERT_EQ(outcomes[r].error, "") << r;
+    for (const HostArray& got : outcomes[r].value) expect_same(wanted, {got}, core::text(r));
+  }
+}
+
+// What a kept array was computed from may be gone by then, unless the array holds it.
+TEST(EngineRecovery, MemoryThatNobodyHoldsIsNotReadAgain) {
+  for (const bool held : {false, true}) {
+    Job job(3, plain(), {{1, {}}});
+    const auto outcomes = job.run(3, [&](int, Session&) {
+      auto memory = std::make_shared<std::vector<double>>(3600, 1.0);
+      MemoryOptions options{.chunks = {10, 10}};
+      if (held) options.owner = memory;
+      const Array kept = from_memory(memory->data(), {60, 60}, options).persist();
+      if (!held) std::fill(memory->begin(), memory->end(), 7.0);
+      memory.reset();
+      job.ready();
+      job.wait_for_deaths();
+      return sum(kept).item<double>();
+    });
+    for (const std::size_t r : {0, 2}) {
+      if (held) {
+        EXPECT_EQ(outcomes[r].error, "");
+        EXPECT_EQ(outcomes[r].value, 3600.0);
+      } else {
+        EXPECT_NE(outcomes[r].error.find("the memory that they came from may be gone"),
+                  std::string::npos)
+            << outcomes[r].error;
+      }
     }
   }
 }
@@ -175,6 +268,66 @@ TEST(EngineRecovery, BlocksThatAreWrittenAreNotComputedAgain) {
     expect_same(wanted, alone([&] { return std::vector{open_zarr(path.string())}; }), "the store");
     for (const auto& file : std::filesystem::directory_iterator(path))
       EXPECT_NE(file.path().extension(), ".partial");
+  }
+  std::filesystem::remove_all(path);
+}
+
+// Blocks of two evaluations of a function that need not give the same do not mix.
+TEST(EngineRecovery, BlocksThatMayDifferAreAllWrittenAgain) {
+  const std::filesystem::path path =
+      std::filesystem::path(::testing::TempDir()) / "tessera_recovery_impure.zarr";
+  std::filesystem::remove_all(path);
+  const Array x = random::normal({1600, 1200}, {.chunks = {200, 300}, .seed = 1});
+  std::atomic<std::int64_t> calls{0};
+  std::atomic<bool> lost{false};
+  Job job(4, plain(), {{2, {}}});
+  const auto outcomes = job.run(1, [&](int, Session&) {
+    // What it gives depends on when it is asked.
+    const auto evaluation = [&](std::span<const InputBlock> in, const OutputBlock& out) {
+      const double value = lost ? 2.0 : 1.0;
+      if (++calls == 16) {
+        job.ready();
+        job.wait_for_deaths();
+        lost = true;
+      }
+      std::this_thread::sleep_for(5ms);
+      std::fill_n(reinterpret_cast<double*>(out.data), in[0].size(), value);
+    };
+    save_zarr(map_blocks(evaluation, {x}, {}), path.string());
+    return true;
+  });
+  for (const std::size_t r : {0, 1, 3}) EXPECT_EQ(outcomes[r].error, "");
+  const HostArray got = open_zarr(path.string()).compute();
+  for (const double value : got.span<double>()) ASSERT_EQ(value, 2.0);
+  std::filesystem::remove_all(path);
+}
+
+// What is there already stays what it is, whoever is lost while that is found out.
+TEST(EngineRecovery, AStoreThatWasThereBeforeIsNotTouched) {
+  const std::filesystem::path path =
+      std::filesystem::path(::testing::TempDir()) / "tessera_recovery_there.zarr";
+  const Array old = random::normal({60, 60}, {.chunks = {20, 20}, .seed = 8});
+  const std::vector<HostArray> wanted = alone([&] { return std::vector{old * 1.0}; });
+  std::mt19937_64 random(3);
+  for (int round = 0; round < 12; ++round) {
+    SCOPED_TRACE(round);
+    std::filesystem::remove_all(path);
+    save_zarr(old, path.string());
+    const int victim = round % 4;
+    Job job(4, plain(), {{victim, Job::Delay(random() % 2000)}});
+    const auto outcomes = job.run(4, [&](int rank, Session&) {
+      job.ready();
+      // Later and later, so that some are lost before the first step of it and some in it.
+      if (rank != victim && round % 2 == 0) job.wait_for_deaths();
+      save_zarr(random::normal({60, 60}, {.chunks = {20, 20}, .seed = 9}), path.string());
+      return true;
+    });
+    for (int r = 0; r < 4; ++r) {
+      if (r == victim) continue;
+      EXPECT_NE(outcomes[static_cast<std::size_t>(r)].error.find("which exists"), std::string::npos)
+          << outcomes[static_cast<std::size_t>(r)].error;
+    }
+    expect_same(wanted, alone([&] { return std::vector{open_zarr(path.string())}; }), "the store");
   }
   std::filesystem::remove_all(path);
 }
@@ -250,8 +403,11 @@ TEST(EngineRecovery, WhatFailsFailsOnAllRanks) {
 }
 
 // A rank that is only believed to be lost is told so, and stops.
-TEST(EngineRecovery, WhoIsGivenUpByOneIsGivenUpByAll) {
-  auto sockets = comm::make_socket_worlds(4);
+class EngineRecoveryOf : public ::testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Ranks, EngineRecoveryOf, ::testing::Values(4, 5));
+TEST_P(EngineRecoveryOf, WhoIsGivenUpByOneIsGivenUpByAll) {
+  const int ranks = GetParam();
+  auto sockets = comm::make_socket_worlds(ranks);
   std::vector<comm::SocketWorld*> ends;
   std::vector<std::unique_ptr<comm::World>> worlds;
   for (auto& one : sockets) {
@@ -261,8 +417,9 @@ TEST(EngineRecovery, WhoIsGivenUpByOneIsGivenUpByAll) {
   std::atomic<int> ready{0};
   std::atomic<bool> broken{false};
   std::thread breaker([&] {
-    while (ready < 4) std::this_thread::yield();
-    // Of two ranks that lose each other, both may be given up: no majority is left of four then.
+    while (ready < ranks) std::this_thread::yield();
+    // Of two ranks that lose each other, both may be given up: no majority is left of four then,
+    // but is of five.
     ends[3]->messenger()->cut(comm::Rank{0}, "a test");
     broken = true;
   });
@@ -279,7 +436,7 @@ TEST(EngineRecovery, WhoIsGivenUpByOneIsGivenUpByAll) {
   // Nobody hangs, and whoever goes on is one of a majority.
   int through = 0;
   for (const auto& outcome : outcomes) through += outcome.error.empty() ? 1 : 0;
-  EXPECT_TRUE(through == 0 || through >= 3) << through;
+  EXPECT_TRUE((through == 0 && ranks == 4) || through >= 3) << through;
 }
 
 }  // namespace
