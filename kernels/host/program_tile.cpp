@@ -331,17 +331,20 @@ void ProgramRun::run_store(const Step& step, const Rect& rect) {
 }
 
 void ProgramRun::run_reduce(const Step& step, const Rect& rect) {
+  const SinkTraits& traits = parts_.sinks[at(step.target)];
+  if (traits.folded_by >= 0) return;
   ReduceSink& sink = at_.sinks[step.target];
+  ReduceSink* other = traits.folds_for >= 0 ? at_.sinks + traits.folds_for : nullptr;
   const TileView values = at_.views[step.value];
   const TileView index = step.args[0] >= 0 ? at_.views[step.args[0]] : TileView{};
   if (plan_.mode == WalkMode::kRuns) {
     // A stretch of one sequence is dense.
     const bool one = plan_.row_role == RowRole::kSequence;
-    sink.fold_runs(values, index, one ? rect.count() : rect.cols);
+    sink.fold_runs(values, index, one ? rect.count() : rect.cols, other);
   } else if (plan_.row_role == RowRole::kKept) {
-    sink.fold_columns(values, index, 1, rect.count(), 0);
+    sink.fold_columns(values, index, 1, rect.count(), 0, other);
   } else {
-    sink.fold_columns(values, index, rect.rows, rect.cols, rect.col - strip_first_);
+    sink.fold_columns(values, index, rect.rows, rect.cols, rect.col - strip_first_, other);
   }
 }
 

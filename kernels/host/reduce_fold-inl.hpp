@@ -143,15 +143,6 @@ struct Doubles {
   }
 };
 
-/// Asks for the values that a run comes to `ahead` elements later, so that memory works on while a
-/// block or tile ends.
-template <std::int64_t kCount, typename T>
-void prefetch(const T* row, std::int64_t ahead) {
-  if (ahead == 0) return;
-  constexpr std::int64_t kLine = 64 / sizeof(T);
-  for (std::int64_t i = 0; i < kCount; i += kLine) __builtin_prefetch(row + ahead + i, 0, 3);
-}
-
 template <typename F>
 constexpr std::array<std::size_t, kMaxWork> work_bytes_of() {
   std::array<std::size_t, kMaxWork> bytes{};
@@ -177,6 +168,7 @@ void fold_columns(const FoldArgs& args) {
     for (; c + kFew <= a.cols; c += kFew) F::template columns<kFew>(a, c);
     for (; c < a.cols; ++c) F::template columns<1>(a, c);
     a.work = advance(a.work, work_bytes_of<F>(), kLanes);
+    a.other = advance(a.other, work_bytes_of<F>(), kLanes);
     a.values += a.sequence_pitch * static_cast<std::int64_t>(F::kItemBytes);
     if (a.index != nullptr) a.index += a.index_sequence_pitch;
   }

@@ -30,6 +30,7 @@ using Work = std::array<std::byte*, kMaxWork>;
 /// columns apart, one for each sequence of elements.
 struct FoldArgs {
   Work work{};
+  Work other{};  ///< fold_both(): the states of the other reduction
   const std::byte* values = nullptr;
   const std::int64_t* index = nullptr;  ///< arg-reductions only
   std::int64_t pitch = 0;               ///< elements from row to row of values
@@ -39,8 +40,7 @@ struct FoldArgs {
   std::int64_t sequences = 1;
   std::int64_t sequence_pitch = 0;  ///< elements from sequence to sequence of values
   std::int64_t index_sequence_pitch = 0;
-  std::int64_t ahead = 0;  ///< distance at which values are prefetched, 0 for none
-  bool first = false;      ///< the first row opens a block
+  bool first = false;  ///< the first row opens a block
 };
 
 struct ReduceKernels {
@@ -54,6 +54,10 @@ struct ReduceKernels {
   /// Makes `cols` columns empty.
   void (*init)(const Work& work, std::int64_t cols) = nullptr;
   void (*fold)(const FoldArgs& args) = nullptr;
+  /// Folds the values into the states of two reductions, this one and `partner` of the same dtype.
+  /// Null where there is no such pair.
+  void (*fold_both)(const FoldArgs& args) = nullptr;
+  core::ReduceOp partner{};
   /// Columns that each hold `rows` elements become accumulators.
   void (*flush)(const Work& work, std::int64_t rows, std::int64_t cols,
                 const Planes& out) = nullptr;

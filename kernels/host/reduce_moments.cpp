@@ -63,7 +63,6 @@ struct Moments {
     }
     for (std::int64_t r = a.first && !kSkipNan ? 1 : 0; r < a.rows; ++r) {
       const Real* row = x + r * a.pitch * kParts;
-      if constexpr (kCols == kLanes) prefetch<kCols * kParts>(row, a.ahead * kParts);
       for (int k = 0; k < D::kVectors; ++k) {
         const V v = D::convert(row + k * D::kLanes);
         V d = v - s[k];

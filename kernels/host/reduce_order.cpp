@@ -69,7 +69,6 @@ struct Extreme {
     if constexpr (kKeepNan) std::memcpy(nan, at<T>(a.work[1]) + c, sizeof nan);
     for (std::int64_t r = 0; r < a.rows; ++r) {
       const T* row = x + r * a.pitch;
-      if constexpr (kCols == kLanes) prefetch<kCols>(row, a.ahead);
       for (std::int64_t i = 0; i < kVectors; ++i) {
         V v;
         std::memcpy(&v, row + i * kPer, sizeof v);
@@ -129,6 +128,54 @@ struct Extreme {
     const bool has = any && !(kFloat && kSkipNan && is_nan(value));
     at<T>(out[0])[c] = value;
     at<std::uint8_t>(out[1])[c] = has ? 1 : 0;
+  }
+};
+
+/// Smallest and largest elements at once: values come from memory, and are compared with NaN, once.
+/// What becomes of each state is what Extreme makes of it.
+template <typename T, bool kSkipNan>
+struct Extremes {
+  using Least = Extreme<T, false, kSkipNan>;
+  using Most = Extreme<T, true, kSkipNan>;
+  static constexpr std::int64_t kLanes = Least::kLanes;
+  static constexpr std::size_t kItemBytes = sizeof(T);
+  static constexpr auto kWorkBytes = Least::kWorkBytes;
+
+  template <std::int64_t kCols>
+  static void columns(const FoldArgs& a, std::int64_t c) {
+    constexpr std::int64_t kPer =
+        std::min<std::int64_t>(kCols, kVectorBytes / static_cast<std::int64_t>(sizeof(T)));
+    constexpr std::int64_t kVectors = kCols / kPer;
+    using V = Vector<T, kPer>;
+    const T* x = values<T>(a) + c;
+    V least[kVectors];
+    V most[kVectors];
+    V nan[kVectors] = {};
+    std::memcpy(least, at<T>(a.work[0]) + c, sizeof least);
+    std::memcpy(most, at<T>(a.other[0]) + c, sizeof most);
+    if constexpr (Least::kKeepNan) std::memcpy(nan, at<T>(a.work[1]) + c, sizeof nan);
+    for (std::int64_t r = 0; r < a.rows; ++r) {
+      const T* row = x + r * a.pitch;
+      for (std::int64_t i = 0; i < kVectors; ++i) {
+        V v;
+        std::memcpy(&v, row + i * kPer, sizeof v);
+        auto less = v < least[i];
+        auto more = v > most[i];
+        if constexpr (Least::kFloat && kSkipNan) {
+          less |= least[i] != least[i];
+          more |= most[i] != most[i];
+        }
+        least[i] = less ? v : least[i];
+        most[i] = more ? v : most[i];
+        if constexpr (Least::kKeepNan) nan[i] = v != v ? v : nan[i];
+      }
+    }
+    std::memcpy(at<T>(a.work[0]) + c, least, sizeof least);
+    std::memcpy(at<T>(a.other[0]) + c, most, sizeof most);
+    if constexpr (Least::kKeepNan) {
+      std::memcpy(at<T>(a.work[1]) + c, nan, sizeof nan);
+      std::memcpy(at<T>(a.other[1]) + c, nan, sizeof nan);
+    }
   }
 };
 
@@ -227,16 +274,24 @@ struct Arg {
   }
 };
 
+template <typename T, bool kSkipNan>
+ReduceKernels least_kernels(ReduceOp partner) {
+  ReduceKernels k = make_kernels<Extreme<T, false, kSkipNan>>();
+  k.fold_both = &fold_columns<Extremes<T, kSkipNan>>;
+  k.partner = partner;
+  return k;
+}
+
 template <typename T>
 ReduceKernels order_kernels_of(ReduceOp op) {
   constexpr bool kNan = std::is_floating_point_v<T>;
   switch (op) {
     case ReduceOp::kMin:
-      return make_kernels<Extreme<T, false, false>>();
+      return least_kernels<T, false>(ReduceOp::kMax);
     case ReduceOp::kMax:
       return make_kernels<Extreme<T, true, false>>();
     case ReduceOp::kNanMin:
-      return make_kernels<Extreme<T, false, kNan>>();
+      return least_kernels<T, kNan>(ReduceOp::kNanMax);
     case ReduceOp::kNanMax:
       return make_kernels<Extreme<T, true, kNan>>();
     case ReduceOp::kArgMin:

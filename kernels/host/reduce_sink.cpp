@@ -9,7 +9,6 @@ namespace tessera::kernels::host {
 namespace {
 
 constexpr std::int64_t kColumns = TilePlan::kStripColumns;
-constexpr std::int64_t kPrefetchBytes = 2048;
 constexpr std::int64_t kPanel = TilePlan::kMaxPanelRows;
 
 std::size_t sum_of(const auto& bytes, std::size_t count) {
@@ -58,10 +57,17 @@ void ReduceSink::begin_columns(std::int64_t cols) {
   kernels_->init(work_, cols_);
 }
 
+// Into the columns of the states from `first` on.
+void ReduceSink::fold(FoldArgs& args, ReduceSink* other, std::int64_t first) const {
+  args.work = advance(work_, *kernels_, first);
+  if (other == nullptr) return kernels_->fold(args);
+  args.other = advance(other->work_, *other->kernels_, first);
+  kernels_->fold_both(args);
+}
+
 void ReduceSink::fold_columns(TileView values, TileView index, std::int64_t rows, std::int64_t cols,
-                              std::int64_t first_col) {
+                              std::int64_t first_col, ReduceSink* other) {
   FoldArgs args;
-  args.work = advance(work_, *kernels_, first_col);
   args.values = values.data;
   args.pitch = values.pitch;
   args.index = reinterpret_cast<const std::int64_t*>(index.data);
@@ -69,7 +75,7 @@ void ReduceSink::fold_columns(TileView values, TileView index, std::int64_t rows
   args.rows = rows;
   args.cols = cols;
   args.first = position_ == 0;
-  kernels_->fold(args);
+  fold(args, other, first_col);
 }
 
 void ReduceSink::advance_rows(std::int64_t rows) {
@@ -94,7 +100,8 @@ void ReduceSink::begin_sequences(std::int64_t count) {
   kernels_->init(work_, count * kernels_->lanes);
 }
 
-void ReduceSink::fold_runs(TileView values, TileView index, std::int64_t length) {
+void ReduceSink::fold_runs(TileView values, TileView index, std::int64_t length,
+                           ReduceSink* other) {
   const std::int64_t block = kBlockRows * kernels_->lanes;
   FoldArgs args;
   args.values = values.data;
@@ -102,16 +109,15 @@ void ReduceSink::fold_runs(TileView values, TileView index, std::int64_t length)
   args.sequences = cols_;
   args.sequence_pitch = values.pitch;
   args.index_sequence_pitch = index.pitch;
-  const bool dense = cols_ == 1 || values.pitch == length;
-  args.ahead = dense ? kPrefetchBytes / static_cast<std::int64_t>(traits_->itemsize) : 0;
   for (std::int64_t done = 0; done < length;) {
     const std::int64_t room = kernels_->blocked ? block - position_ : length;
     const std::int64_t n = std::min(length - done, room);
-    fold_stretch(args, n);
+    fold_stretch(args, n, other);
     args.values += n * static_cast<std::int64_t>(traits_->itemsize);
     if (args.index != nullptr) args.index += n;
     position_ += n;
     done += n;
+    if (other != nullptr) other->position_ = position_;
     if (kernels_->blocked && position_ == block) {
       flush_runs();
       kernels_->init(work_, cols_ * kernels_->lanes);
@@ -121,7 +127,7 @@ void ReduceSink::fold_runs(TileView values, TileView index, std::int64_t length)
 }
 
 /// Element `position` of a sequence belongs to lane position % lanes, wherever tiles were cut.
-void ReduceSink::fold_stretch(FoldArgs args, std::int64_t length) {
+void ReduceSink::fold_stretch(FoldArgs args, std::int64_t length, ReduceSink* other) {
   const std::int64_t lanes = kernels_->lanes;
   args.pitch = lanes;
   args.index_pitch = lanes;
@@ -129,11 +135,10 @@ void ReduceSink::fold_stretch(FoldArgs args, std::int64_t length) {
     const std::int64_t position = position_ + done;
     const std::int64_t lane = position % lanes;
     const std::int64_t left = length - done;
-    args.work = advance(work_, *kernels_, lane);
     args.first = position < lanes;
     args.cols = lane > 0 || left < lanes ? std::min(lanes - lane, left) : lanes;
     args.rows = args.cols == lanes ? left / lanes : 1;
-    kernels_->fold(args);
+    fold(args, other, lane);
     const std::int64_t n = args.rows * args.cols;
     args.values += n * static_cast<std::int64_t>(traits_->itemsize);
     if (args.index != nullptr) args.index += n;

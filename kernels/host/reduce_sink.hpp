@@ -25,6 +25,10 @@ struct SinkTraits {
   Finisher finisher;
   bool finish;
   std::size_t itemsize;
+  /// The reduction that folds the values of this one with its own; -1: none.
+  int folded_by = -1;
+  /// The one that this one folds for; -1: none.
+  int folds_for = -1;
 };
 
 /// The states of one reduction during a run. Columns: begin_columns(), then fold_columns() for
@@ -36,15 +40,16 @@ class ReduceSink {
   ReduceSink(const SinkTraits& traits, std::byte* memory);
 
   void begin_columns(std::int64_t cols);
-  /// Adds rows of values to the columns from `first_col` on.
+  /// Adds rows of values to the columns from `first_col` on; to those of `other`, too, where this
+  /// reduction folds for it.
   void fold_columns(TileView values, TileView index, std::int64_t rows, std::int64_t cols,
-                    std::int64_t first_col);
+                    std::int64_t first_col, ReduceSink* other);
   void advance_rows(std::int64_t rows);
   Planes take_columns();
 
   void begin_sequences(std::int64_t count);
-  /// Adds `length` elements of row r to sequence r.
-  void fold_runs(TileView values, TileView index, std::int64_t length);
+  /// Adds `length` elements of row r to sequence r, and to the other one's.
+  void fold_runs(TileView values, TileView index, std::int64_t length, ReduceSink* other);
   /// What becomes of the sequences' accumulators: they are the outputs, each is one more part of
   /// its output, or all are parts of one output.
   enum class Parts : std::uint8_t { kWhole, kOneEach, kOfOne };
@@ -57,8 +62,9 @@ class ReduceSink {
   void write_identity(std::int64_t total, std::byte* out);
 
  private:
+  void fold(FoldArgs& args, ReduceSink* other, std::int64_t first) const;
   void flush_runs();
-  void fold_stretch(FoldArgs args, std::int64_t length);
+  void fold_stretch(FoldArgs args, std::int64_t length, ReduceSink* other);
 
   const SinkTraits* traits_;
   const ReduceKernels* kernels_;

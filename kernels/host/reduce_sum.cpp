@@ -166,7 +166,6 @@ struct Sum {
     for (int k = 0; k < D::kVectors; ++k) n[k] = V{};
     for (std::int64_t r = 0; r < a.rows; ++r) {
       const Real* row = x + r * a.pitch * kParts;
-      if constexpr (kCols == kLanes) prefetch<kCols * kParts>(row, a.ahead * kParts);
       for (int k = 0; k < D::kVectors; ++k) {
         V v = D::convert(row + k * D::kLanes);
         if constexpr (kSkipNan) {

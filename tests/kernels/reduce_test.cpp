@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "kernels/host/reduce_host.hpp"
 #include "kernels/host/simd_targets.hpp"
 #include "tessera/chunk_grid.hpp"
@@ -357,6 +359,47 @@ TEST(ReduceOps, EveryOperationOnEveryDTypeAndTarget) {
                  false};
           c.x.fill(rng, 0.002);
           expect_reductions(c);
+        }
+      }
+    }
+    hwy::SetSupportedTargetsForTest(0);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  }
+}
+
+// The smallest and the largest element of a value are found in one pass: to the bits of two.
+TEST(ReduceOps, ExtremesTogetherAreThoseOfEach) {
+  Rng rng(kSeed + 7);
+  const std::vector<ReduceOp> all{ReduceOp::kMax,    ReduceOp::kMin,    ReduceOp::kMax,
+                                  ReduceOp::kNanMin, ReduceOp::kNanMax, ReduceOp::kMin};
+  for (const std::int64_t target : {HWY_AVX3, HWY_AVX2, HWY_SCALAR}) {
+    if (target != HWY_SCALAR && (hwy::SupportedTargets() & target) == 0) continue;
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    for (const DType dtype : test::kAllDTypes) {
+      if (is_complex(dtype)) continue;
+      for (int round = 0; round < 12 && !HasFatalFailure(); ++round) {
+        const auto shape = test::random_shape(rng, 9000, false);
+        std::vector<bool> reduced(shape.size());
+        for (std::size_t d = 0; d < shape.size(); ++d) reduced[d] = chance(rng, 0.6);
+        Case c{TestArray(dtype, shape, Layout::kRandomBroadcast, rng), reduced, all, 0.0,
+               chance(rng, 0.5)};
+        c.x.fill(rng, 0.01);
+        expect_reductions(c);
+        const auto outputs = [&](const std::vector<ReduceOp>& ops) {
+          c.ops = ops;
+          const test::RunInput input{.shape = shape,
+                                     .loads = {&c.x},
+                                     .indices = {{0, place_strides(shape, reduced)}},
+                                     .stores = {}};
+          return test::run(PreparedProgram(program_of(c)), input);
+        };
+        const auto of_all = outputs(all);
+        for (std::size_t k = 0; k < all.size(); ++k) {
+          const auto one = outputs({all[k]});
+          ASSERT_EQ(of_all[k]->bytes(), one[0]->bytes());
+          ASSERT_EQ(std::memcmp(of_all[k]->data(), one[0]->data(), one[0]->bytes()), 0)
+              << name(all[k]) << " of " << dtype << tessera::to_string(shape);
         }
       }
     }
