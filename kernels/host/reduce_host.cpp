@@ -45,11 +45,23 @@ const T* plane(const Planes& planes, std::size_t i) {
   return reinterpret_cast<const T*>(planes[i]);
 }
 
+bool all_equal(const std::int64_t* n, std::int64_t count) {
+  std::int64_t differs = 0;
+  for (std::int64_t i = 1; i < count; ++i) differs |= n[i] ^ n[0];
+  return differs == 0;
+}
+
+// Most means are of as many elements each, and a loop over one divisor is much faster.
 void finish_means(const Planes& planes, std::int64_t count, int parts, double* out) {
   const auto* n = plane<std::int64_t>(planes, 0);
   const auto* sum = plane<double>(planes, 1);
-  for (std::int64_t i = 0; i < count * parts; ++i) {
-    out[i] = sum[i] / static_cast<double>(n[i / parts]);
+  if (count > 0 && all_equal(n, count)) {
+    const auto divisor = static_cast<double>(n[0]);
+    for (std::int64_t i = 0; i < count * parts; ++i) out[i] = sum[i] / divisor;
+    return;
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    for (int p = 0; p < parts; ++p, ++sum) *out++ = *sum / static_cast<double>(n[i]);
   }
 }
 

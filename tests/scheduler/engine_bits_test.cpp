@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <random>
 
 #include "engine_workloads.hpp"
 #include "same_bits.hpp"
@@ -158,6 +160,55 @@ TEST(EngineBitsAll, DrawsAndElementwiseResultsForAnyChunks) {
     const std::vector<HostArray> got = compute(arrays);
     if (wanted.empty()) wanted = got;
     expect_same(wanted, got, "chunks " + x.chunks().to_string());
+  }
+}
+
+// Reductions of blocks that are gathered from many, strip by strip, come to the bits of those that
+// lie in one piece.
+TEST(EngineStrips, AreReducedInTheOrderOfTheWhole) {
+  std::mt19937_64 random(21);
+  const auto draw = [&](std::int64_t lo, std::int64_t hi) {
+    return lo + static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(hi - lo + 1));
+  };
+  for (int round = 0; round < 60; ++round) {
+    const int rank = static_cast<int>(draw(2, 4));
+    Shape shape;
+    std::int64_t elements = 1;
+    for (int d = 0; d < rank; ++d) {
+      shape.push_back(d == 0 ? draw(2, 9) : draw(1, rank == 2 ? 90'000 : rank == 3 ? 400 : 60));
+      elements *= shape.back();
+    }
+    // An axis in the middle may be the one whose chunks are small.
+    const auto small = static_cast<std::size_t>(draw(0, rank - 1));
+    std::swap(shape[0], shape[small]);
+    std::vector<std::int64_t> chunks = shape;
+    chunks[small] = draw(1, 2);
+    if (draw(0, 1) == 1) {
+      const auto other = static_cast<std::size_t>(draw(0, rank - 1));
+      chunks[other] = std::max<std::int64_t>(1, std::min(chunks[other], chunks[other] * 2 / 3));
+    }
+    std::vector<int> axes{static_cast<int>(small)};
+    for (int d = 0; d < rank; ++d) {
+      if (d != static_cast<int>(small) && draw(0, 2) == 0) axes.push_back(d);
+    }
+    const auto make = [&] {
+      const Array x = random::normal(shape, {.chunks = chunks, .seed = 5}).persist();
+      const Axes over(axes);
+      return std::vector<Array>{
+          mean(x * 1.5, {.axis = over}), sum(x, {.axis = over, .keepdims = true}),
+          std(x + 1.0, {.axis = over}),  max(x, {.axis = over}),
+          min(x, {.axis = over}),        sum(astype(x, DType::kFloat32), {.axis = over})};
+    };
+    const auto compute = [&](bool fuse) {
+      SessionOptions options = plain();
+      options.fuse = fuse;
+      Session session(options);
+      const SessionScope scope(session);
+      return session.compute(make());
+    };
+    expect_same(compute(true), compute(false),
+                "of " + to_string(shape) + " in " + to_string(chunks) + " over " +
+                    std::to_string(axes.size()) + " axes");
   }
 }
 
