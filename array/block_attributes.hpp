@@ -133,10 +133,10 @@ struct GroupbyAttributes : BlockAttributes {
 };
 
 /// Family "groupby_merge": what several blocks have of each group along `axis`, merged in their
-/// order. Block i of the input along `axis` has the groups from[i], block o of the output to[o], all
-/// of those that it reads. The output block holds accumulators of `op` over `element` values; with
-/// `finish`, finished values of all groups that there are, or of sums, divided by `counts`, which
-/// has a number for each of them.
+/// order. Block i of the input along `axis` has the groups from[i], block o of the output to[o],
+/// all of those that it reads. The output block holds accumulators of `op` over `element` values;
+/// with `finish`, finished values of the groups that its place along the axis says, or of sums,
+/// divided by `counts`, which has a number for each group that there is.
 struct GroupbyMergeAttributes : BlockAttributes {
   core::ReduceOp op = core::ReduceOp::kSum;
   DType element = DType::kFloat64;

@@ -103,6 +103,46 @@ AxisChunks extents_of(const std::vector<array::GroupList>& lists) {
   return AxisChunks::of(std::move(extents));
 }
 
+// Results are not cut into smaller chunks.
+constexpr double kSmallestChunk = 4 << 20;
+
+/// A run of neighbouring groups, and the blocks that have elements of them.
+struct Cohort {
+  std::int64_t groups = 0;
+  std::vector<std::int32_t> blocks;
+};
+
+/// Groups that share no block with others: all in one where blocks have elements of many.
+/// `row_bytes`: of what is kept of one group in a block.
+std::vector<Cohort> cohorts_of(const std::vector<array::GroupList>& lists, std::int64_t groups,
+                               double row_bytes) {
+  std::vector<std::pair<std::int64_t, std::int32_t>> first;  // of each block's groups
+  std::vector<std::int64_t> spans;                           // last ones, in the same order
+  for (std::size_t b = 0; b < lists.size(); ++b)
+    first.emplace_back(lists[b].front(), static_cast<std::int32_t>(b));
+  std::sort(first.begin(), first.end());
+  for (const auto& [group, block] : first)
+    spans.push_back(lists[static_cast<std::size_t>(block)].back());
+  std::vector<Cohort> out(1);
+  std::int64_t begin = 0;
+  std::int64_t end = 0;  // of what the blocks so far reach
+  for (std::size_t k = 0; k < first.size(); ++k) {
+    const std::int64_t group = first[k].first;
+    const bool apart = group >= end && !out.back().blocks.empty();
+    if (apart && static_cast<double>(group - begin) * row_bytes >= kSmallestChunk &&
+        static_cast<double>(groups - group) * row_bytes >= kSmallestChunk) {
+      out.back().groups = group - begin;
+      begin = group;
+      out.emplace_back();
+    }
+    out.back().blocks.push_back(first[k].second);
+    end = std::max(end, spans[k] + 1);
+  }
+  out.back().groups = groups - begin;
+  for (Cohort& cohort : out) std::sort(cohort.blocks.begin(), cohort.blocks.end());
+  return out;
+}
+
 /// What is merged, and how it ends.
 struct Merge {
   ReduceOp op;
@@ -110,6 +150,7 @@ struct Merge {
   int axis;
   double correction;
   std::vector<std::int64_t> counts;
+  std::vector<Cohort> cohorts;
 };
 
 std::shared_ptr<array::GroupbyMergeAttributes> merge_attributes(const Merge& merge,
@@ -122,34 +163,42 @@ std::shared_ptr<array::GroupbyMergeAttributes> merge_attributes(const Merge& mer
   return out;
 }
 
-array::BlockOp merge_op(std::shared_ptr<const array::GroupbyMergeAttributes> attributes, int rank) {
+/// `lists`: the blocks that each block of the result is merged from.
+array::BlockOp merge_op(std::shared_ptr<const array::GroupbyMergeAttributes> attributes, int rank,
+                        std::vector<std::vector<std::int32_t>> lists) {
   array::BlockOp op;
   array::BlockAxis& axis =
       op.reads.emplace_back(array::same_blocks(rank))[static_cast<std::size_t>(attributes->axis)];
   axis.kind = array::BlockAxis::Kind::kTable;
-  const auto count = static_cast<std::int64_t>(attributes->from->size());
-  for (std::int64_t first = 0; first < count; first += kFanIn) {
-    std::vector<std::int32_t>& list = axis.lists.emplace_back();
-    for (std::int64_t b = first; b < std::min(count, first + kFanIn); ++b)
-      list.push_back(static_cast<std::int32_t>(b));
-  }
+  axis.lists = std::move(lists);
   op.attributes = std::move(attributes);
   op.streamed = true;
   return op;
 }
 
-/// Groups of neighbouring blocks, merged into accumulators; `lists` become those of the result.
-Array merge_some(const Array& partials, array::GroupLists& lists, const Merge& merge,
+/// Blocks that follow one another in a cohort, merged into accumulators; `lists` and the cohorts'
+/// blocks become those of the result.
+Array merge_some(const Array& partials, array::GroupLists& lists, Merge& merge,
                  const std::source_location& where) {
   auto attributes = merge_attributes(merge, lists);
   std::vector<array::GroupList> unions;
-  for (std::size_t b = 0; b < lists->size(); ++b) {
-    if (b % kFanIn == 0) unions.emplace_back();
-    const array::GroupList& own = (*lists)[b];
-    array::GroupList both;
-    std::set_union(unions.back().begin(), unions.back().end(), own.begin(), own.end(),
-                   std::back_inserter(both));
-    unions.back() = std::move(both);
+  std::vector<std::vector<std::int32_t>> from;
+  for (Cohort& cohort : merge.cohorts) {
+    std::vector<std::int32_t> merged;
+    for (std::size_t b = 0; b < cohort.blocks.size(); ++b) {
+      if (b % kFanIn == 0) {
+        merged.push_back(static_cast<std::int32_t>(unions.size()));
+        unions.emplace_back();
+        from.emplace_back();
+      }
+      const array::GroupList& own = (*lists)[static_cast<std::size_t>(cohort.blocks[b])];
+      array::GroupList both;
+      std::set_union(unions.back().begin(), unions.back().end(), own.begin(), own.end(),
+                     std::back_inserter(both));
+      unions.back() = std::move(both);
+      from.back().push_back(cohort.blocks[b]);
+    }
+    cohort.blocks = std::move(merged);
   }
   lists = std::make_shared<const std::vector<array::GroupList>>(std::move(unions));
   attributes->to = lists;
@@ -158,7 +207,8 @@ Array merge_some(const Array& partials, array::GroupLists& lists, const Merge& m
   const ChunkGrid grid(std::move(axes));
   std::vector<array::Output> outputs{{merge.element, grid, grid.shape(), merge.op}};
   return Array(
-      array::make_block_node("groupby merge", merge_op(std::move(attributes), partials.ndim()),
+      array::make_block_node("groupby merge",
+                             merge_op(std::move(attributes), partials.ndim(), std::move(from)),
                              {partials}, std::move(outputs), where),
       0);
 }
@@ -170,9 +220,12 @@ Array merge_all(const Array& partials, const array::GroupLists& lists, const Mer
   attributes->finish = true;
   attributes->ddof = merge.correction;
   attributes->counts = merge.counts;
+  std::vector<std::vector<std::int32_t>> from;
+  for (const Cohort& cohort : merge.cohorts) from.push_back(cohort.blocks);
   std::vector<array::Output> outputs{{dtype, grid, grid.shape(), std::nullopt}};
   return Array(
-      array::make_block_node("groupby_reduce", merge_op(std::move(attributes), partials.ndim()),
+      array::make_block_node("groupby_reduce",
+                             merge_op(std::move(attributes), partials.ndim(), std::move(from)),
                              {partials}, std::move(outputs), where),
       0);
 }
@@ -197,9 +250,8 @@ Array groupby_reduce(const Array& x, std::span<const std::int64_t> labels,
     return array::make_array("groupby_reduce", array::Constant{0}, {}, dtype,
                              ChunkGrid(std::move(merged)), where);
   }
-  const ChunkGrid grid(std::move(merged));
-  core::array_bytes("groupby_reduce", grid.shape(), dtype);
-  Merge merge{op, x.dtype(), axis, options.correction, {}};
+  core::array_bytes("groupby_reduce", ChunkGrid(merged).shape(), dtype);
+  Merge merge{op, x.dtype(), axis, options.correction, {}, {}};
   if (op == ReduceOp::kMean && (is_floating(x.dtype()) || is_complex(x.dtype())) &&
       groups <= static_cast<std::int64_t>(places.size())) {
     // Sums are half as large as means with their counts, which follow from the labels.
@@ -211,6 +263,14 @@ Array groupby_reduce(const Array& x, std::span<const std::int64_t> labels,
   }
   auto lists =
       std::make_shared<const std::vector<array::GroupList>>(groups_of_blocks(axes[i], places));
+  auto row_bytes = static_cast<double>(itemsize(dtype));
+  for (std::size_t d = 0; d < axes.size(); ++d)
+    row_bytes *= d == i ? 1.0 : static_cast<double>(axes[d].max_size());
+  merge.cohorts = cohorts_of(*lists, groups, row_bytes);
+  std::vector<std::int64_t> extents;
+  for (const Cohort& cohort : merge.cohorts) extents.push_back(cohort.groups);
+  if (extents.size() > 1) merged[i] = AxisChunks::of(std::move(extents));
+  const ChunkGrid grid(std::move(merged));
   axes[i] = extents_of(*lists);
   const ChunkGrid partial_grid(axes);
   auto attributes = std::make_shared<array::GroupbyAttributes>();
@@ -223,7 +283,8 @@ Array groupby_reduce(const Array& x, std::span<const std::int64_t> labels,
   std::vector<array::Output> outputs{{x.dtype(), partial_grid, partial_grid.shape(), merge.op}};
   Array partials(
       array::make_block_node("groupby", std::move(block), {x}, std::move(outputs), where), 0);
-  while (static_cast<std::int64_t>(lists->size()) > kFanIn)
+  const auto is_large = [](const Cohort& cohort) { return std::ssize(cohort.blocks) > kFanIn; };
+  while (std::any_of(merge.cohorts.begin(), merge.cohorts.end(), is_large))
     partials = merge_some(partials, lists, merge, where);
   return merge_all(partials, lists, merge, grid, dtype, where);
 }

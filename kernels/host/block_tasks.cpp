@@ -135,12 +135,13 @@ class GroupbyMergeTask : public BlockTask<array::GroupbyMergeAttributes> {
     const std::int64_t* all = attributes_.finish ? nullptr : (*attributes_.to)[at(out.coords[axis])].data();
     for (const Piece& piece : args.input(0)) {
       const array::GroupList& groups = (*attributes_.from)[at(input_block(0, piece).coords[axis])];
-      merge_groups(attributes_.op, attributes_.element, outer, inner, {out.box.extent[axis], all, merged},
-                   {static_cast<std::int64_t>(groups.size()), groups.data(), piece.data});
+      merge_groups(attributes_.op, attributes_.element, outer, inner, {out.box.extent[axis], all, merged, out.box.begin[axis]},
+                   {static_cast<std::int64_t>(groups.size()), groups.data(), piece.data, 0});
     }
     if (!attributes_.finish) return;
     if (!attributes_.counts.empty()) {
-      divide_sums(attributes_.element, outer, inner, attributes_.counts, merged, args.outputs[0]);
+      const auto counts = std::span(attributes_.counts).subspan(at(out.box.begin[axis]), at(out.box.extent[axis]));
+      divide_sums(attributes_.element, outer, inner, counts, merged, args.outputs[0]);
     } else {
       finish_accumulator(attributes_.op, attributes_.element, spec_.outputs[0].dtype, attributes_.ddof, out.box.elements(), merged,
                          args.outputs[0]);

@@ -344,12 +344,15 @@ void merge_groups(ReduceOp op, DType dtype, std::int64_t outer, std::int64_t inn
   // Only read: the loops take planes of one type.
   const Planes from =
       accumulator_planes(kernels, outer * some * inner, const_cast<std::byte*>(part.data));
-  const auto group_at = [&](std::int64_t at) { return into.groups ? into.groups[at] : at; };
+  const auto group_at = [&](std::int64_t at) {
+    return into.groups ? into.groups[at] : into.first + at;
+  };
   // Neighbouring groups of both lie side by side and are merged at once.
   for (std::int64_t begin = 0; begin < some;) {
     const std::int64_t first = part.groups[begin];
     const std::int64_t at =
-        into.groups ? std::lower_bound(into.groups, into.groups + all, first) - into.groups : first;
+        into.groups ? std::lower_bound(into.groups, into.groups + all, first) - into.groups
+                    : first - into.first;
     std::int64_t count = 1;
     while (begin + count < some && at + count < all &&
            part.groups[begin + count] == group_at(at + count))

@@ -34,8 +34,9 @@ void clear_accumulators(core::ReduceOp op, DType dtype, std::int64_t count,
 template <typename Byte>
 struct GroupAccumulators {
   std::int64_t count;
-  const std::int64_t* groups;  ///< `count` numbers, ascending; null: 0, 1, ..
+  const std::int64_t* groups;  ///< `count` numbers, ascending; null: first, first + 1, ..
   Byte* data;
+  std::int64_t first;
 };
 /// Adds `part`, which has numbered groups that are all among those of `into`, to it.
 void merge_groups(core::ReduceOp op, DType dtype, std::int64_t outer, std::int64_t inner,

@@ -205,6 +205,27 @@ TEST(Groupby, AccumulatesPerBlockAndMerges) {
   EXPECT_EQ(groupby_reduce(x, labels, "count").dtype(), int64);
 }
 
+// Groups that share no block with others have chunks of their own, unless these are small.
+TEST(Groupby, GroupsThatBlocksTellApartHaveTheirOwnChunks) {
+  const auto chunks = [](std::int64_t columns, const std::vector<std::int64_t>& labels,
+                         std::int64_t step, std::optional<std::int64_t> groups = std::nullopt) {
+    const Array x =
+        zeros({static_cast<std::int64_t>(labels.size()), columns}, {.chunks = {step, columns}});
+    return groupby_reduce(x, labels, "sum", {.group_count = groups}).chunks().axis(0);
+  };
+  constexpr std::int64_t kLarge = 1 << 19;  // 4 MiB
+  EXPECT_EQ(chunks(kLarge, {2, 0, 1, 2, 0, 1}, 1), AxisChunks::of({1, 1, 1}));
+  EXPECT_EQ(chunks(kLarge / 2, {3, 2, 1, 0, 3, 2, 1, 0}, 1), AxisChunks::of({2, 2}));
+  EXPECT_EQ(chunks(kLarge / 8, {2, 0, 1, 2, 0, 1}, 1), AxisChunks::of({3}));
+  // A block with several groups keeps these together, those between them, too.
+  EXPECT_EQ(chunks(kLarge, {0, 1, 2, 3, 1, 0}, 2), AxisChunks::of({2, 2}));
+  EXPECT_EQ(chunks(kLarge, {0, 3, 1, 1, 2, 2}, 2), AxisChunks::of({4}));
+  EXPECT_EQ(chunks(kLarge, {0, 0, 3, 3, 1, 1}, 2), AxisChunks::of({1, 2, 1}));
+  // Groups that no element belongs to are some other group's neighbours.
+  EXPECT_EQ(chunks(kLarge, {0, 1, -1, -1}, 1, 5), AxisChunks::of({1, 4}));
+  EXPECT_EQ(chunks(kLarge, {3, 3, 3}, 1, 5), AxisChunks::of({5}));
+}
+
 TEST(Groupby, Refusals) {
   const Array x = zeros({3, 2}, {.dtype = int32});
   const std::vector<std::int64_t> labels{0, 2, 2};

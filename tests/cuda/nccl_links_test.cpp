@@ -210,27 +210,54 @@ TEST_F(NcclLinksTest, ALinkThatFailsEndsAtBothEndsAndForEver) {
 
 // Why a link broke is often that its peer is lost, which is known from elsewhere a little later.
 TEST_F(NcclLinksTest, WhatWasOnALinkIsToldAfterWhatBecameOfItsPeer) {
+  for (const bool is_lost : {true, false}) {
+    ASSERT_TRUE(connect(0, 1));
+    std::byte* data = memory(0, 1000);
+    // Rank 1 says nothing any more, and NCCL notices first.
+    over_ = true;
+    postman_.join();
+    nccl_.fail_message(1);
+    std::promise<std::exception_ptr> promise;
+    ASSERT_TRUE(links_[0]->send(
+        {Rank{1}, 0, 1}, data, 1000, [](std::uint64_t) {},
+        [&](std::exception_ptr failure) { promise.set_value(failure); }));
+    auto sent = promise.get_future();
+    EXPECT_EQ(sent.wait_for(300ms), std::future_status::timeout);
+    // It answers, or is lost, or this rank leaves.
+    if (is_lost) links_[0]->lost(Rank{1});
+    over_ = false;
+    postman_ = std::thread([this] { deliver(); });
+    ASSERT_EQ(sent.wait_for(20s), std::future_status::ready);
+    EXPECT_NE(sent.get(), nullptr);
+    release(data);
+    if (!is_lost) break;
+    for (auto& links : links_) links.reset();
+    over_ = true;
+    postman_.join();
+    over_ = false;
+    words_.clear();
+    start();
+  }
+}
+
+TEST_F(NcclLinksTest, WhoLeavesWaitsForNoAnswer) {
   ASSERT_TRUE(connect(0, 1));
   std::byte* data = memory(0, 1000);
-  std::byte* target = memory(1, 1000);
-  // Rank 1 says nothing any more, and NCCL notices first.
   over_ = true;
   postman_.join();
   nccl_.fail_message(1);
-  Ends ends;
-  ASSERT_TRUE(transfer(0, 1, data, target, 1000, ends));
-  EXPECT_EQ(ends.sent.wait_for(300ms), std::future_status::timeout);
-  links_[0]->lost(Rank{1});
-  ASSERT_EQ(ends.sent.wait_for(20s), std::future_status::ready);
-  EXPECT_NE(ends.sent.get(), nullptr);
-  EXPECT_EQ(ends.received.wait_for(0s), std::future_status::timeout);
-  // One that leaves itself waits for nobody.
-  links_[1].reset();
-  ASSERT_EQ(ends.received.wait_for(0s), std::future_status::ready);
+  std::promise<std::exception_ptr> promise;
+  ASSERT_TRUE(links_[0]->send(
+      {Rank{1}, 0, 1}, data, 1000, [](std::uint64_t) {},
+      [&](std::exception_ptr failure) { promise.set_value(failure); }));
+  auto sent = promise.get_future();
+  EXPECT_EQ(sent.wait_for(100ms), std::future_status::timeout);
+  links_[0].reset();
+  ASSERT_EQ(sent.wait_for(0s), std::future_status::ready);
+  EXPECT_NE(sent.get(), nullptr);
   over_ = false;
   postman_ = std::thread([this] { deliver(); });
   release(data);
-  release(target);
 }
 
 TEST_F(NcclLinksTest, AMessageOfAnotherSizeThanExpectedIsAnError) {

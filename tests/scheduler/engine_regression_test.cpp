@@ -220,6 +220,46 @@ TEST(EngineRegression, GroupsOfManyBlocksAreMergedInSteps) {
   }
 }
 
+// Groups that blocks tell apart are merged apart from each other, in steps where their blocks are
+// many.
+TEST(EngineRegression, GroupsOfTheirOwnBlocksAreMergedApart) {
+  constexpr std::int64_t kColumns = 1 << 19;  // 4 MiB of sums
+  for (const bool across : {false, true}) {
+    for (const std::int64_t rows : {6, 41}) {
+      const std::vector<std::int64_t> shape =
+          across ? std::vector{kColumns, rows} : std::vector{rows, kColumns};
+      const std::vector<std::int64_t> chunks =
+          across ? std::vector{kColumns, std::int64_t{1}} : std::vector{std::int64_t{1}, kColumns};
+      const Array x =
+          random::integers(-9, 10, shape, {.chunks = chunks, .seed = 8, .dtype = int8}).persist();
+      std::vector<std::int64_t> labels;
+      for (std::int64_t i = 0; i < rows; ++i) labels.push_back(i % 5 == 4 ? -1 : (i * 7 + 2) % 3);
+      for (const std::string function : {"sum", "mean", "var", "max"}) {
+        // An integer has no largest element of nothing.
+        const std::int64_t groups = function == "max" ? 3 : 4;
+        const Array got =
+            groupby_reduce(x, labels, function, {.axis = across ? 1 : 0, .group_count = groups});
+        EXPECT_EQ(got.chunks().axis(across ? 1 : 0).count(), function == "max" ? 1 : 3);
+        for (std::int64_t g = 0; g < 3; ++g) {
+          std::vector<std::int64_t> own;
+          for (std::int64_t i = 0; i < rows; ++i) {
+            if (labels[static_cast<std::size_t>(i)] == g) own.push_back(i);
+          }
+          const Array of_group = take(x, own, across ? 1 : 0);
+          const Axes over{across ? 1 : 0};
+          const Array wanted = function == "sum"    ? sum(of_group, {.axis = over})
+                               : function == "mean" ? mean(of_group, {.axis = over})
+                               : function == "var"  ? var(of_group, {.axis = over})
+                                                    : max(of_group, {.axis = over});
+          const Array row = got.at(across ? std::vector<Index>{Slice{}, g} : std::vector<Index>{g});
+          EXPECT_LT(max(abs(astype(row, float64) - astype(wanted, float64))).item<double>(), 1e-12)
+              << function << " of group " << g;
+        }
+      }
+    }
+  }
+}
+
 // Means of each floating dtype, with groups and blocks that nothing belongs to.
 TEST(EngineRegression, MeansOfGroupsThatAreRare) {
   for (const DType dtype : {float32, float64, complex64, complex128}) {
