@@ -320,8 +320,11 @@ def commit() -> str:
 
 def run_suite(options: argparse.Namespace, arguments: list[str], folder: str) -> dict:
     programs = options.bin or build()
-    if not (programs / "bench_suite").exists():
-        stop(f"there is no bench_suite in {programs}")
+    # Before anything is measured for a long time.
+    scheduling_programs = ["bench_tasks", "bench_delayed", "bench_petabyte"] if options.only in ("", "scheduling") else []
+    for program in ["bench_suite", *scheduling_programs]:
+        if not (programs / program).exists():
+            stop(f"there is no {program} in {programs}")
     listing = run_json([str(programs / "bench_suite"), "--list"])
     chosen = choose(listing["workloads"], options.only)
     threads = len(os.sched_getaffinity(0))
