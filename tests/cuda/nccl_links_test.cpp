@@ -231,9 +231,9 @@ TEST_F(NcclLinksTest, WhatWasOnALinkIsToldAfterWhatBecameOfItsPeer) {
     EXPECT_NE(sent.get(), nullptr);
     release(data);
     if (!is_lost) break;
-    for (auto& links : links_) links.reset();
     over_ = true;
     postman_.join();
+    for (auto& links : links_) links.reset();
     over_ = false;
     words_.clear();
     start();
