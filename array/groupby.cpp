@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <utility>
 
 #include "array/block_node.hpp"
 #include "array/refuse.hpp"
@@ -117,17 +118,13 @@ struct Cohort {
 std::vector<Cohort> cohorts_of(const std::vector<array::GroupList>& lists, std::int64_t groups,
                                double row_bytes) {
   std::vector<std::pair<std::int64_t, std::int32_t>> first;  // of each block's groups
-  std::vector<std::int64_t> spans;                           // last ones, in the same order
   for (std::size_t b = 0; b < lists.size(); ++b)
     first.emplace_back(lists[b].front(), static_cast<std::int32_t>(b));
   std::sort(first.begin(), first.end());
-  for (const auto& [group, block] : first)
-    spans.push_back(lists[static_cast<std::size_t>(block)].back());
   std::vector<Cohort> out(1);
   std::int64_t begin = 0;
   std::int64_t end = 0;  // of what the blocks so far reach
-  for (std::size_t k = 0; k < first.size(); ++k) {
-    const std::int64_t group = first[k].first;
+  for (const auto& [group, block] : first) {
     const bool apart = group >= end && !out.back().blocks.empty();
     if (apart && static_cast<double>(group - begin) * row_bytes >= kSmallestChunk &&
         static_cast<double>(groups - group) * row_bytes >= kSmallestChunk) {
@@ -135,8 +132,8 @@ std::vector<Cohort> cohorts_of(const std::vector<array::GroupList>& lists, std::
       begin = group;
       out.emplace_back();
     }
-    out.back().blocks.push_back(first[k].second);
-    end = std::max(end, spans[k] + 1);
+    out.back().blocks.push_back(block);
+    end = std::max(end, lists[static_cast<std::size_t>(block)].back() + 1);
   }
   out.back().groups = groups - begin;
   for (Cohort& cohort : out) std::sort(cohort.blocks.begin(), cohort.blocks.end());

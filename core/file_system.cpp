@@ -80,6 +80,21 @@ std::string next_temporary_suffix() {
   return text(".partial-", ::getpid(), "-", counter.fetch_add(1));
 }
 
+std::string shared_name(const std::string& final_path, const std::string& tag) {
+  return text(final_path, ".", tag, ".part");
+}
+
+File open_shared(const FileSystem& file_system, const std::string& final_path,
+                 const AtomicFile::Shared& shared, std::string_view where) {
+  const std::string path = shared_name(final_path, shared.tag);
+  if (!shared.leader) return file_system.open_to_write(path, where);
+  if (!shared.instead_of.empty()) {
+    const std::string earlier = shared_name(final_path, shared.instead_of);
+    if (file_system.find(earlier, where)) file_system.unlink(earlier, where);
+  }
+  return file_system.create(path, where);
+}
+
 }  // namespace
 
 File::File(SystemCalls& calls, int handle, std::string path, std::string where)
@@ -410,16 +425,11 @@ AtomicFile::AtomicFile(const FileSystem& file_system, const std::string& final_p
                        std::string_view where, const Shared& shared)
     : file_system_(&file_system),
       final_path_(file_system.writable_path(final_path, where)),
-      temporary_path_(core::text(final_path_, ".", shared.tag, ".part")),
+      temporary_path_(shared_name(final_path_, shared.tag)),
       where_(where),
-      file_(shared.leader ? file_system.create(temporary_path_, where)
-                          : file_system.open_to_write(temporary_path_, where)),
+      file_(open_shared(file_system, final_path_, shared, where)),
       pending_(shared.leader),
-      leader_(shared.leader) {
-  if (!leader_ || shared.instead_of.empty()) return;
-  const std::string earlier = core::text(final_path_, ".", shared.instead_of, ".part");
-  if (file_system.find(earlier, where)) file_system.unlink(earlier, where);
-}
+      leader_(shared.leader) {}
 
 AtomicFile::AtomicFile(AtomicFile&& other) noexcept
     : file_system_(other.file_system_),

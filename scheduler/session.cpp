@@ -5,6 +5,7 @@
 #include <mutex>
 #include <optional>
 #include <ostream>
+#include <utility>
 
 #include "array/node.hpp"
 #include "comm/device_links.hpp"
@@ -239,6 +240,7 @@ struct Session::Impl {
                                const std::vector<std::shared_ptr<detail::Call>>& calls, scheduler::Exchange::Step* step) {
     const core::Clock::time_point begin = seams.clock->now();
     std::erase_if(residents, [](const auto& weak) { return weak.expired(); });
+    restored.clear();  // of an attempt that was given up
     std::vector<std::shared_ptr<ResidentArray>> again;
     if (step != nullptr && step->recovers()) again = restore(goals, *step);
     const scheduler::Lowered lowered = plan(goals, true, step != nullptr ? step->ranks() : 1, calls);
@@ -287,7 +289,6 @@ struct Session::Impl {
     if (exchange == nullptr) return work(static_cast<scheduler::Exchange::Step*>(nullptr));
     scheduler::Exchange::Step step(*exchange);
     for (;;) {
-      restored.clear();
       step.begin();
       if (team != nullptr && team->ranks() != step.ranks()) {
         step.abandon();
@@ -296,18 +297,16 @@ struct Session::Impl {
       try {
         auto out = work(&step);
         if (step.over()) {
+          const auto computed_anew = std::exchange(restored, {});
           step.check();
           // Only now: in another attempt all ranks find the same arrays lost.
-          for (const auto& [array, computed] : restored) array->adopt(*computed);
-          restored.clear();
+          for (const auto& [array, computed] : computed_anew) array->adopt(*computed);
           return out;
         }
       } catch (const std::exception& e) {
-        restored.clear();
         step.end(e.what());
         if (step.over()) throw;
       } catch (...) {
-        restored.clear();
         step.end("an unknown error");
         if (step.over()) throw;
       }

@@ -22,7 +22,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kPart = ".partial";  // of a chunk that is being written
+constexpr const char* kPart = ".partial";  // of what is being written
 
 [[noreturn]] void malformed(const std::string& path, std::string_view field,
                             const std::string& problem) {
@@ -331,12 +331,12 @@ void ZarrArray::read_region(const Shape& start, const Shape& count, std::byte* o
 }
 
 ZarrWriter::ZarrWriter(const core::FileSystem& files, std::string path, ZarrMetadata metadata,
-                       int level, bool leads)
+                       int level, bool durable)
     : files_(&files),
       path_(std::move(path)),
       metadata_(std::move(metadata)),
       level_(level),
-      pending_(leads) {}
+      durable_(durable) {}
 
 ZarrWriter::ZarrWriter(ZarrWriter&& other) noexcept
     : files_(other.files_),
@@ -351,8 +351,7 @@ ZarrWriter ZarrWriter::create(const core::FileSystem& files, const std::string& 
                               ZarrMetadata metadata, int level, const WritersOfFolder& writers) {
   std::string path = given_path;
   while (path.size() > 1 && path.back() == '/') path.pop_back();
-  ZarrWriter out(files, path, std::move(metadata), level, false);
-  out.durable_ = writers.durable;
+  ZarrWriter out(files, path, std::move(metadata), level, writers.durable);
   const std::string of_call = core::text(".", writers.call, ".");
   const std::string mark = core::text(of_call, writers.beginning, kPart);
   if (writers.who == Writers::kOther) {
@@ -454,9 +453,11 @@ void ZarrWriter::write_chunk(const Shape& start, const Shape& count, const std::
 void ZarrWriter::finish() {
   if (!pending_) return;
   refuse_if_others_went_on();
-  // Marks, and what processes left that died over it.
+  // What processes left that died over it.
   for (const std::string& name : files_->list(path_, "save_zarr")) {
-    if (name.ends_with(kPart)) files_->unlink(path_ + "/" + name, "save_zarr");
+    const std::string file = path_ + "/" + name;
+    const bool partial = name.find(kPart) != std::string::npos;
+    if (partial && file != mark_) files_->unlink(file, "save_zarr");
   }
   const auto write = [&](const char* name, const json& value) {
     core::AtomicFile file(*files_, path_ + "/" + name, "save_zarr");
@@ -478,6 +479,8 @@ void ZarrWriter::finish() {
                     {"order", "C"},
                     {"filters", nullptr},
                     {"dimension_separator", std::string(1, metadata_.separator)}});
+  // Last: until then another leader may have to go on.
+  if (!mark_.empty()) files_->unlink(mark_, "save_zarr");
   pending_ = false;
 }
 

@@ -75,7 +75,7 @@ class ZarrWriter {
 
  private:
   ZarrWriter(const core::FileSystem& files, std::string path, ZarrMetadata metadata, int level,
-             bool leads);
+             bool durable);
   std::size_t chunk_bytes() const noexcept;
   std::string chunk_file(const Shape& start) const;
   bool is_still_ours() const;
@@ -84,9 +84,9 @@ class ZarrWriter {
   std::string path_;
   ZarrMetadata metadata_;
   int level_;
-  bool pending_;
+  bool pending_ = false;
   std::string mark_;  // a file that is there while several processes write; empty for one
-  bool durable_ = false;
+  bool durable_;
 };
 
 }  // namespace tessera::io

@@ -56,6 +56,14 @@ struct Extreme {
     }
   }
 
+  /// The better of each lane.
+  template <typename V>
+  static V improved(const V& v, const V& best) {
+    auto take = kMax ? v > best : v < best;
+    if constexpr (kFloat && kSkipNan) take |= best != best;
+    return take ? v : best;
+  }
+
   template <std::int64_t kCols>
   static void columns(const FoldArgs& a, std::int64_t c) {
     constexpr std::int64_t kPer =
@@ -72,9 +80,7 @@ struct Extreme {
       for (std::int64_t i = 0; i < kVectors; ++i) {
         V v;
         std::memcpy(&v, row + i * kPer, sizeof v);
-        auto take = kMax ? v > best[i] : v < best[i];
-        if constexpr (kFloat && kSkipNan) take |= best[i] != best[i];
-        best[i] = take ? v : best[i];
+        best[i] = improved(v, best[i]);
         if constexpr (kKeepNan) nan[i] = v != v ? v : nan[i];
       }
     }
@@ -159,14 +165,8 @@ struct Extremes {
       for (std::int64_t i = 0; i < kVectors; ++i) {
         V v;
         std::memcpy(&v, row + i * kPer, sizeof v);
-        auto less = v < least[i];
-        auto more = v > most[i];
-        if constexpr (Least::kFloat && kSkipNan) {
-          less |= least[i] != least[i];
-          more |= most[i] != most[i];
-        }
-        least[i] = less ? v : least[i];
-        most[i] = more ? v : most[i];
+        least[i] = Least::improved(v, least[i]);
+        most[i] = Most::improved(v, most[i]);
         if constexpr (Least::kKeepNan) nan[i] = v != v ? v : nan[i];
       }
     }

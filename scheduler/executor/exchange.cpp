@@ -75,8 +75,8 @@ Exchange::Step::Step(Exchange& exchange) : exchange_(exchange), turn_(exchange.t
   self_ = exchange_.world_.rank();
   exchange_.members_ = members_;
   const std::lock_guard members(exchange_.members_mutex_);
-  exchange_.before_step_ = exchange_.membership_.ended();
-  told_ = exchange_.before_step_.lost;  // nobody begins the step with fewer losses
+  before_ = exchange_.membership_.ended();
+  told_ = before_.lost;  // nobody begins the step with fewer losses
 }
 
 Exchange::Step::~Step() {
@@ -101,7 +101,7 @@ void Exchange::Step::begin() {
       refusal = exchange_.why_too_few();
     lost = membership.lost_count();
     members_ = membership.members();
-    if (refusal.empty()) membership.end(exchange_.before_step_);
+    if (refusal.empty()) membership.end(before_);
   }
   self_ = here(exchange_.world_.rank());
   // Others may have begun attempts that this rank was too late for, and wait for their end.
@@ -133,8 +133,8 @@ void Exchange::Step::check() const {
   const std::lock_guard lock(exchange_.members_mutex_);
   if (!exchange_.membership_.failed(attempt_)) return;
   throw CommError(
-      "[comm] what fails on one rank fails on all; got a failure that others have heard of, of a "
-      "rank that is lost now; try what they say of it");
+      "[comm] what fails on one rank fails on all; got a failure on a rank that is lost now, of "
+      "which others have heard; try the error of theirs");
 }
 
 bool Exchange::Step::settle() {
@@ -170,7 +170,7 @@ bool Exchange::Step::settle() {
   if (!wait(agreed)) return true;
   if (membership.ended_by_all().step >= attempt_.step) return true;
   // From now on this is what it says with another loss.
-  membership.end(exchange_.before_step_);
+  membership.end(before_);
   return false;
 }
 

@@ -128,6 +128,7 @@ class Exchange final : public comm::Receiver {
     const std::unique_lock<std::mutex> turn_;
     std::shared_ptr<comm::DeviceLinks> links_;  // null: there are none
     comm::Attempt attempt_;
+    comm::Attempt before_;               // what this rank had ended before the step
     std::uint32_t told_ = 0;             // attempts whose end is told, by their losses
     std::vector<std::int32_t> members_;  // ranks of the world, in order
     comm::Rank self_;
@@ -202,7 +203,6 @@ class Exchange final : public comm::Receiver {
   std::condition_variable members_changed_;
   comm::Membership membership_;
   std::vector<Peer> peers_;  // by rank of the world
-  comm::Attempt before_step_;  // what this rank had ended before its step
   std::string expelled_;     // not empty: the others go on without this rank, and who says so
 };
 

@@ -158,6 +158,19 @@ TEST_F(FileSystemTest, AtomicFileAppearsWholeOrNotAtAll) {
   EXPECT_EQ(file_count(), 1u);
 }
 
+// Who was given up while it slept gives no file its name any more.
+TEST_F(FileSystemTest, AtomicFileThatIsBegunAgainEndsTheOneBefore) {
+  AtomicFile asleep(real_, path("out"), "npy", {.tag = "1"});
+  AtomicFile leader(real_, path("out"), "npy", {.tag = "2", .instead_of = "1"});
+  const AtomicFile other(real_, path("out"), "npy", {.tag = "2", .leader = false});
+  other.file().pwrite_all("new", 3, 0);
+  EXPECT_THROW(asleep.commit(), IoError);
+  EXPECT_FALSE(real_.find(path("out")));
+  leader.commit();
+  EXPECT_EQ(real_.read_file(path("out")), "new");
+  EXPECT_EQ(real_.list(folder_), (std::vector<std::string>{"out"}));
+}
+
 TEST_F(FileSystemTest, AtomicFileWritesThroughLinks) {
   real_.make_directories(path("data"));
   real_.create(path("data/file")).pwrite_all("old", 3, 0);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "io/zarr/zarr_array.hpp"
+#include "tests/core/faulty_file_system.hpp"
 #include "tests/io/io_fixture.hpp"
 
 // Stores that zarr-python wrote (data/zarr/make_stores.py), and stores that are damaged.
@@ -207,6 +208,70 @@ TEST_F(ZarrWriters, WhatIsNotFinishedIsRemoved) {
     write(leader, 0, 1.0);
   }
   EXPECT_FALSE(fs_.find(path("x")));
+}
+
+// Whatever call fails, of one process and of several.
+TEST_F(ZarrWriters, WhatFailsLeavesNothing) {
+  for (const Writers who : {Writers::kOne, Writers::kLeader}) {
+    bool fired = true;
+    for (std::uint64_t nth = 1; fired; ++nth) {
+      core::FaultyCalls calls({.nth = nth, .error = ENOSPC});
+      const core::FileSystem faulty(calls);
+      ZarrMetadata metadata;
+      metadata.shape = {4};
+      metadata.chunks = {2};
+      metadata.dimensions = {"time"};
+      bool failed = false;
+      try {
+        ZarrWriter writer = ZarrWriter::create(faulty, path("x"), std::move(metadata), 1,
+                                               {who, "7-1", "7-1", true});
+        write(writer, 0, 1.0);
+        write(writer, 2, 1.0);
+        writer.finish();
+      } catch (const IoError&) {
+        failed = true;
+      }
+      fired = calls.fired();
+      if (failed) {
+        EXPECT_EQ(fs_.list(path("")), (std::vector<std::string>{})) << "call " << nth;
+      } else {
+        EXPECT_EQ(values(), (std::vector<double>(4, 1.0)));
+      }
+      std::filesystem::remove_all(path("x"));
+    }
+  }
+}
+
+// A leader that is lost over the end of it leaves what another one finishes.
+TEST_F(ZarrWriters, ALeaderMayBeLostWhileItFinishes) {
+  bool fired = true;
+  for (std::uint64_t nth = 1; fired; ++nth) {
+    ZarrWriter first = create(Writers::kLeader, "7-1", "7-1");
+    write(first, 0, 1.0);
+    write(first, 2, 2.0);
+    first.abandon();
+    // From some call on it does nothing any more.
+    core::FaultyCalls calls({.nth = nth, .error = EIO, .persistent = true});
+    const core::FileSystem faulty(calls);
+    try {
+      ZarrMetadata metadata;
+      metadata.shape = {4};
+      metadata.chunks = {2};
+      ZarrWriter dying = ZarrWriter::create(faulty, path("x"), std::move(metadata), 1,
+                                            {Writers::kNextLeader, "7-1", "7-2", true});
+      dying.finish();
+    } catch (const IoError&) {
+    }
+    fired = calls.fired();
+    if (fired) {
+      ZarrWriter next = create(Writers::kNextLeader, "7-1", "7-3");
+      EXPECT_TRUE(next.has_chunk({0}) && next.has_chunk({2}));
+      next.finish();
+    }
+    EXPECT_EQ(values(), (std::vector<double>{1.0, 1.0, 2.0, 2.0})) << "call " << nth;
+    EXPECT_EQ(names(), (std::vector<std::string>{".zarray", "0", "1"})) << "call " << nth;
+    std::filesystem::remove_all(path("x"));
+  }
 }
 
 TEST_F(ZarrWriters, AChunkOfAnotherSizeIsNotThere) {

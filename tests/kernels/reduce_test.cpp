@@ -1,9 +1,8 @@
-#include "core/reduce_op.hpp"
-
 #include <gtest/gtest.h>
 
 #include <cstring>
 
+#include "core/reduce_op.hpp"
 #include "kernels/host/reduce_host.hpp"
 #include "kernels/host/simd_targets.hpp"
 #include "tessera/chunk_grid.hpp"
