@@ -45,14 +45,14 @@ class JoinedWorld final : public World {
 };
 
 // Null where the job goes without.
-std::unique_ptr<UcxMessenger> open_ucx(const core::Job& job, bool loopback) {
+std::unique_ptr<UcxMessenger> open_ucx(const core::Job& job, const LocalAddress& address) {
   const bool asked_for = job.carrier == core::Carrier::kUcx;
-  if (!asked_for && (job.carrier == core::Carrier::kTcp || loopback || !has_rdma_network()))
+  if (!asked_for && (job.carrier == core::Carrier::kTcp || address.loopback || !has_rdma_network()))
     return nullptr;
   std::string problem;
   try {
     if (const TesseraUcxApi* api = find_ucx(problem))
-      return std::make_unique<UcxMessenger>(*api, loopback ? "lo" : nullptr);
+      return std::make_unique<UcxMessenger>(*api, address.loopback ? "lo" : nullptr, address.host);
   } catch (const CommError& e) {
     problem = e.what();
   }
@@ -69,8 +69,8 @@ std::unique_ptr<UcxMessenger> open_ucx(const core::Job& job, bool loopback) {
 
 std::unique_ptr<World> join(const core::Job& job, const RankCard& card, Socket listener) {
   std::unique_ptr<UcxMessenger> ucx;
-  Meeting met = meet(job, card, std::move(listener), [&](bool loopback) {
-    ucx = open_ucx(job, loopback);
+  Meeting met = meet(job, card, std::move(listener), [&](const LocalAddress& address) {
+    ucx = open_ucx(job, address);
     return ucx != nullptr ? ucx->address() : std::string();
   });
   const Rank rank{job.rank};

@@ -80,7 +80,7 @@ Json receive(const Socket& socket, Deadline deadline) {
 
 class Joining {
  public:
-  using Carrier = std::function<std::string(bool loopback)>;
+  using Carrier = std::function<std::string(const LocalAddress&)>;
   Joining(const core::Job& job, const RankCard& card, Socket listener, const Carrier& carrier)
       : job_(job),
         card_(card),
@@ -110,11 +110,10 @@ class Joining {
 
  private:
   Json hello(const LocalAddress& address) const {
-    Json out = {{"protocol", kProtocol},   {"build", card_.build},
-                {"ranks", job_.ranks},     {"rank", job_.rank},
-                {"host", host_name()},     {"address", address.host},
-                {"port", address.port},    {"carrier", carrier_(address.loopback)},
-                {"devices", card_.devices}};
+    Json out = {
+        {"protocol", kProtocol}, {"build", card_.build},         {"ranks", job_.ranks},
+        {"rank", job_.rank},     {"host", host_name()},          {"address", address.host},
+        {"port", address.port},  {"carrier", carrier_(address)}, {"devices", card_.devices}};
     if (job_.carrier == core::Carrier::kAuto) {
       const MemoryPass pass = memory_pass();
       out["memory"] = {pass.machine, pass.process, pass.probe_address, pass.probe};
@@ -307,7 +306,7 @@ class Joining {
 }  // namespace
 
 Meeting meet(const core::Job& job, const RankCard& card, Socket listener,
-             const std::function<std::string(bool loopback)>& carrier) {
+             const std::function<std::string(const LocalAddress&)>& carrier) {
   return Joining(job, card, std::move(listener), carrier).meet();
 }
 

@@ -26,12 +26,12 @@ struct Meeting {
 /// rendezvous, or through a socket that does so already, checks who comes and tells everyone where
 /// the others are. Both ends of each connection prove by HMAC-SHA256 that they know the job's
 /// token, which is never sent. `carrier` says
-/// where other ways than sockets reach this rank, of a job on one machine (loopback) or several.
+/// where other ways than sockets reach this rank, which listens at that address.
 /// \throws CommError with the same words on all ranks that had come: a rank that did not come in
 /// time or came twice, one of another build or number of ranks, a wrong token. InvalidArgument for
 /// a job beyond one machine without a token.
 Meeting meet(const core::Job& job, const RankCard& card, Socket listener,
-             const std::function<std::string(bool loopback)>& carrier);
+             const std::function<std::string(const LocalAddress&)>& carrier);
 
 /// 256 random bits as hexadecimal digits. \throws CommError when the system gives none.
 std::string new_token();

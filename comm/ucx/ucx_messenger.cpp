@@ -14,6 +14,8 @@ namespace {
 constexpr std::size_t kLeastBytes = std::size_t{16} << 10;
 // How long the socket has to notice what became of a peer that UCX has lost.
 constexpr std::chrono::milliseconds kGrace{1000};
+// How long a rank that leaves waits for those who have not connected with it.
+constexpr std::chrono::milliseconds kComing{500};
 constexpr int kWaitMs = 100;
 // A word between messengers: the body of this number is here.
 constexpr std::uint32_t kTaken = kFirstOwnKind;
@@ -38,9 +40,12 @@ std::string from_hex(const std::string& text) {
 
 }  // namespace
 
-UcxMessenger::UcxMessenger(const TesseraUcxApi& api, const char* net_devices) : api_(api) {
-  const TesseraUcxEvents events = {this, when_target, when_received, when_sent, when_failed};
-  const int status = api_.open(net_devices, &events, &worker_);
+UcxMessenger::UcxMessenger(const TesseraUcxApi& api, const char* net_devices,
+                           const std::string& host)
+    : api_(api) {
+  const TesseraUcxEvents events = {this,          when_came, when_target,
+                                   when_received, when_sent, when_failed};
+  const int status = api_.open(net_devices, host.c_str(), &events, &worker_);
   if (status != 0) {
     throw CommError(core::text("[TESSERA_TRANSPORT] UCX must start; got ", api_.error_text(status),
                                "; try TESSERA_TRANSPORT=tcp"));
@@ -60,6 +65,9 @@ UcxMessenger::~UcxMessenger() {
     thread_.join();
   }
   control_.reset();
+  for (const auto& peer : peers_) {
+    if (peer != nullptr) peer->closed = true;
+  }
   api_.destroy(worker_);
   fail_bodies(nullptr, "this rank left");
 }
@@ -84,8 +92,14 @@ void UcxMessenger::connect(std::unique_ptr<SocketMessenger> control,
     peer->host = hosts[r];
     const std::vector<pid_t>& readable = control_->options().readable;
     peer->near = r < readable.size() && readable[r] != 0;
-    const std::string address = from_hex(addresses[r]);
-    const int status = api_.connect(worker_, address.data(), peer.get(), &peer->ucx);
+    // Those after it come to this rank.
+    int status = 0;
+    if (static_cast<std::int32_t>(r) < rank().number) {
+      const std::string address = from_hex(addresses[r]);
+      const Header hello = {key_, 0, rank().number, 0, {}};
+      status = api_.connect(worker_, address.data(), address.size(), &hello, sizeof hello,
+                            peer.get(), &peer->ucx);
+    }
     if (status != 0) {
       throw CommError(core::text("[TESSERA_TRANSPORT] UCX must reach rank ", r, " on ", hosts[r],
                                  "; got ", api_.error_text(status), "; try TESSERA_TRANSPORT=tcp"));
@@ -138,6 +152,10 @@ void UcxMessenger::send_queued() {
     }
     Peer& peer = *body.to;
     if (peer.closed || !peer.why_failed.empty()) continue;  // it fails when the loss is told
+    if (peer.ucx == nullptr) {
+      peer.waiting.push_back(body.header.id);
+      continue;
+    }
     ++peer.leaving;
     const int status = api_.send(worker_, peer.ucx, &body.header, sizeof body.header, body.data,
                                  body.bytes, reinterpret_cast<void*>(body.header.id));
@@ -225,6 +243,7 @@ void UcxMessenger::run() {
     while (api_.progress(worker_) != 0) {
     }
     close_lost();
+    if (listens_) stop_listening();
     bool idle = true;
     {
       const std::lock_guard lock(mutex_);
@@ -232,7 +251,20 @@ void UcxMessenger::run() {
     }
     if (idle) api_.wait(worker_, kWaitMs);
   }
+  // UCX (1.13) falls over who is about to connect when it stops listening.
+  for (const auto end = Clock::now() + kComing; listens_ && Clock::now() < end; stop_listening()) {
+    if (api_.progress(worker_) == 0) api_.wait(worker_, 10);
+  }
   close_lost();
+}
+
+// When all have come who are to.
+void UcxMessenger::stop_listening() {
+  for (auto r = static_cast<std::size_t>(rank().number) + 1; r < peers_.size(); ++r) {
+    if (peers_[r] != nullptr && !peers_[r]->came) return;
+  }
+  api_.stop_listening(worker_);
+  listens_ = false;
 }
 
 void UcxMessenger::close_lost() {
@@ -249,14 +281,9 @@ void UcxMessenger::close_lost() {
       peer.failed = Clock::time_point::max();
     }
     if (!is_lost || peer.why_lost.empty()) continue;
-    if (!std::exchange(peer.closed, true)) peer.closed_at = Clock::now();
-    if (peer.coming > 0 || peer.leaving > 0) {
-      // UCX ends what is on its way when it notices the loss itself. It crashes now and then over
-      // an end that is closed by force while bytes come (1.13): that is for peers that are silent.
-      if (Clock::now() - peer.closed_at > kGrace && peer.ucx != nullptr)
-        api_.close(worker_, std::exchange(peer.ucx, nullptr));
-      if (peer.coming > 0 || peer.leaving > 0) continue;
-    }
+    peer.closed = true;
+    if (peer.ucx != nullptr) api_.close(worker_, std::exchange(peer.ucx, nullptr));
+    if (peer.coming > 0 || peer.leaving > 0) continue;
     const std::string why = std::exchange(peer.why_lost, {});
     fail_bodies(&peer, why);
     const std::lock_guard lock(serial_);
@@ -270,17 +297,35 @@ void UcxMessenger::note_failure(Peer& peer, int status) {
   peer.failed = Clock::now();
 }
 
+UcxMessenger::Peer* UcxMessenger::find_peer(const Header& header) {
+  const auto from = static_cast<std::size_t>(header.from);
+  return header.key == key_ && from < peers_.size() ? peers_[from].get() : nullptr;
+}
+
+void* UcxMessenger::when_came(void* context, const void* hello, std::size_t hello_bytes,
+                              TesseraUcxPeer* ucx) {
+  auto* self = static_cast<UcxMessenger*>(context);
+  Header is;
+  if (hello_bytes != sizeof is) return nullptr;
+  std::memcpy(&is, hello, sizeof is);
+  Peer* peer = self->find_peer(is);
+  if (peer == nullptr || peer->ucx != nullptr || peer->closed) return nullptr;
+  peer->came = true;
+  peer->ucx = ucx;
+  const std::lock_guard lock(self->mutex_);
+  for (const std::uint64_t id : std::exchange(peer->waiting, {})) self->queue_.push_back(id);
+  return peer;
+}
+
 void* UcxMessenger::when_target(void* context, const void* header, std::size_t header_bytes,
                                 std::size_t bytes, void** token) {
   auto* self = static_cast<UcxMessenger*>(context);
   Header is;
   if (header_bytes != sizeof is) return nullptr;
   std::memcpy(&is, header, sizeof is);
-  const auto from = static_cast<std::size_t>(is.from);
-  if (is.key != self->key_ || from >= self->peers_.size() || self->peers_[from] == nullptr)
-    return nullptr;  // no rank of this job
-  Peer& peer = *self->peers_[from];
-  if (peer.closed) return nullptr;
+  Peer* known = self->find_peer(is);
+  if (known == nullptr || known->closed) return nullptr;
+  Peer& peer = *known;
   std::byte* out = nullptr;
   {
     const std::lock_guard lock(self->serial_);

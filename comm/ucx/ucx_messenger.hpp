@@ -23,9 +23,9 @@ namespace tessera::comm {
 /// the socket; a peer that UCX alone cannot reach any more is lost.
 class UcxMessenger final : public Messenger, private Receiver {
  public:
-  /// A worker that knows nobody yet. `net_devices`: as UCX_NET_DEVICES, where that is not set;
-  /// null: all. \throws CommError with UCX's reason.
-  UcxMessenger(const TesseraUcxApi& api, const char* net_devices);
+  /// A worker that knows nobody yet and listens at a numeric host. `net_devices`: as
+  /// UCX_NET_DEVICES, where that is not set; null: all. \throws CommError with UCX's reason.
+  UcxMessenger(const TesseraUcxApi& api, const char* net_devices, const std::string& host);
   ~UcxMessenger() override;
 
   /// Where this rank's bodies come in, as hexadecimal digits, for connect() of others.
@@ -57,11 +57,12 @@ class UcxMessenger final : public Messenger, private Receiver {
     Rank rank;
     std::string host;
     bool near = false;
-    TesseraUcxPeer* ucx = nullptr;  // the thread's, as what follows is
+    bool came = false;                   // as those below are to; the thread's, as what follows is
+    TesseraUcxPeer* ucx = nullptr;       // null: not connected
+    std::vector<std::uint64_t> waiting;  // bodies, for it to connect
     int coming = 0;
     int leaving = 0;
     bool closed = false;  // nothing that comes is told any more
-    Clock::time_point closed_at;
     Clock::time_point failed = Clock::time_point::max();
     std::string why_failed, why_lost;
     bool lost = false;  // guarded by mutex_
@@ -89,6 +90,7 @@ class UcxMessenger final : public Messenger, private Receiver {
   void lost(Rank rank, const std::string& why) noexcept override;
 
   // From UCX.
+  static void* when_came(void* self, const void* hello, size_t hello_bytes, TesseraUcxPeer* ucx);
   static void* when_target(void* self, const void* header, std::size_t header_bytes,
                            std::size_t bytes, void** token);
   static void when_received(void* self, void* token, int status);
@@ -98,6 +100,8 @@ class UcxMessenger final : public Messenger, private Receiver {
   void run();
   void send_queued();
   void close_lost();
+  void stop_listening();
+  Peer* find_peer(const Header& header);
   void note_failure(Peer& peer, int status);
   void finish(std::uint64_t id, bool sent);
   void fail_bodies(const Peer* to, const std::string& why);
@@ -107,6 +111,7 @@ class UcxMessenger final : public Messenger, private Receiver {
   TesseraUcxWorker* worker_ = nullptr;
   std::uint64_t key_ = 0;
   std::vector<std::unique_ptr<Peer>> peers_;  // by rank; null: by socket
+  bool listens_ = true;                       // the thread's
   Receiver* receiver_ = nullptr;
   std::mutex serial_;  // held while the receiver is told something
   std::mutex mutex_;

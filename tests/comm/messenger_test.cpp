@@ -456,6 +456,13 @@ class Ucx : public ::testing::Test {
   const TesseraUcxApi* api_ = nullptr;
 };
 
+const TesseraUcxApi* real_ucx;
+TesseraUcxApi slow_ucx;
+unsigned progress_slowly(TesseraUcxWorker* worker) {
+  std::this_thread::sleep_for(5ms);
+  return real_ucx->progress(worker);
+}
+
 // A peer is lost by its socket; bodies on their way to it end then, and none is told after that.
 TEST_F(Ucx, AClosedConnectionEndsBodiesOnTheirWay) {
   for (int round = 0; round < 8; ++round) {
@@ -479,6 +486,38 @@ TEST_F(Ucx, AClosedConnectionEndsBodiesOnTheirWay) {
     std::this_thread::sleep_for(20ms);
     EXPECT_EQ(inboxes[1].messages.size(), told);
     for (const Inbox::Message& message : inboxes[1].messages) EXPECT_TRUE(same(message.body, body));
+  }
+}
+
+// Both ends give up the other while bytes go both ways; the threads of UCX are held up, so that
+// many are under way still.
+TEST_F(Ucx, BothEndsCloseWhileBytesGoBothWays) {
+  slow_ucx = *api_;
+  slow_ucx.progress = progress_slowly;
+  real_ucx = api_;
+  for (int round = 0; round < 8; ++round) {
+    SCOPED_TRACE(round);
+    Inbox inboxes[2];
+    std::vector<std::vector<int>> handles;
+    const auto body = pattern(std::size_t{64} << 20, 1);
+    std::atomic<int> ended{0};
+    auto worlds = make_ucx_worlds(2, slow_ucx, {}, &handles);
+    for (std::size_t r = 0; r < 2; ++r) worlds[r]->messenger()->start(inboxes[r]);
+    for (std::uint64_t i = 0; i < 3; ++i) {
+      for (int r = 0; r < 2; ++r) {
+        worlds[static_cast<std::size_t>(r)]->messenger()->send(
+            Rank{1 - r}, {0, 0, 0, 0, i}, body.data(), body.size(),
+            [&](const std::exception_ptr&) { ++ended; });
+      }
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20 * round));
+    ::shutdown(handles[0][1], SHUT_RDWR);
+    for (int r = 0; r < 2; ++r)
+      ASSERT_TRUE(inboxes[r].wait([&] { return !inboxes[r].losses[1 - r].empty(); }));
+    EXPECT_EQ(ended, 6);
+    for (const Inbox& inbox : inboxes) {
+      for (const Inbox::Message& message : inbox.messages) EXPECT_TRUE(same(message.body, body));
+    }
   }
 }
 
@@ -507,9 +546,27 @@ TEST_F(Ucx, MessagesOfAnotherJobAreDropped) {
   EXPECT_FALSE(inboxes[1].wait([&] { return !inboxes[1].messages.empty(); }, 1s));
 }
 
+// UCX falls over words that are not its own: it listens until all have come.
+TEST_F(Ucx, NobodyConnectsWhenAllHaveCome) {
+  Inbox inboxes[2];
+  auto worlds = make_ucx_worlds(2, *api_);
+  const std::string address = worlds[0]->ucx().address();  // of IPv4: family, port, host
+  const auto port = static_cast<std::uint16_t>(std::stoi(address.substr(4, 4), nullptr, 16));
+  connect_until("127.0.0.1", port, std::chrono::steady_clock::now() + 5s);
+  for (std::size_t r = 0; r < 2; ++r) worlds[r]->messenger()->start(inboxes[r]);
+  const auto body = pattern(1'000'000, 1);
+  for (std::size_t r = 0; r < 2; ++r) {
+    const Rank other{1 - static_cast<std::int32_t>(r)};
+    worlds[r]->messenger()->send(other, {0, 0, 0, 0, 1}, body.data(), body.size(), {});
+  }
+  for (Inbox& inbox : inboxes) ASSERT_TRUE(inbox.wait([&] { return inbox.messages.size() == 1; }));
+  std::this_thread::sleep_for(100ms);
+  EXPECT_THROW(connect_until("127.0.0.1", port, std::chrono::steady_clock::now() + 50ms),
+               CommError);
+}
+
 // UCX whose first message breaks: the socket knows nothing of it.
 TesseraUcxApi broken_ucx;
-const TesseraUcxApi* real_ucx;
 std::atomic<int> sends{0};
 int refuse_third(TesseraUcxWorker* worker, TesseraUcxPeer* peer, const void* header,
                  std::size_t header_bytes, const void* body, std::size_t bytes, void* token) {

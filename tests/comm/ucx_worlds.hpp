@@ -14,7 +14,7 @@ namespace tessera::comm {
 /// A rank in this process whose long bodies go through UCX on loopback.
 class UcxWorld final : public World {
  public:
-  explicit UcxWorld(const TesseraUcxApi& api) : messenger_(api, "lo") {}
+  explicit UcxWorld(const TesseraUcxApi& api) : messenger_(api, "lo", "127.0.0.1") {}
   Rank rank() const noexcept override { return messenger_.rank(); }
   std::int32_t ranks() const noexcept override { return messenger_.ranks(); }
   const std::string& host(Rank) const override { return host_; }

@@ -1,35 +1,44 @@
 #include "comm/ucx/ucx_module.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <ucp/api/ucp.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <new>
-#include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 struct TesseraUcxWorker {
   ucp_context_h context = nullptr;
   ucp_worker_h worker = nullptr;
-  ucp_address_t* address = nullptr;
+  ucp_listener_h listener = nullptr;
+  sockaddr_storage address{};
   size_t address_bytes = 0;
   int wake_handle = -1;
   TesseraUcxEvents events{};
-  std::set<TesseraUcxPeer*> peers;
+  std::map<ucp_ep_h, TesseraUcxPeer*> peers;
+  std::vector<ucp_conn_request_h> requests;  // of those who want to connect
+  std::vector<TesseraUcxPeer*> unwanted;
 };
 
 struct TesseraUcxPeer {
   TesseraUcxWorker* worker = nullptr;
   ucp_ep_h endpoint = nullptr;
-  void* name = nullptr;
+  void* name = nullptr;   // null: it has not said who it is
+  bool unwanted = false;  // to be closed
 };
 
 namespace {
 
 constexpr unsigned kMessageId = 1;
+constexpr unsigned kHelloId = 2;
 
 /// Of a request: what is told when it ends.
 struct Outgoing {
@@ -75,16 +84,61 @@ ucs_status_t when_message(void* user, const void* header, size_t header_bytes, v
   return UCS_INPROGRESS;
 }
 
+// Endpoints are made and closed outside of UCX's calls.
+void close_soon(TesseraUcxPeer* peer) {
+  if (!std::exchange(peer->unwanted, true)) peer->worker->unwanted.push_back(peer);
+}
+
+void when_wanted(ucp_conn_request_h request, void* user) {
+  static_cast<TesseraUcxWorker*>(user)->requests.push_back(request);
+}
+
+ucs_status_t when_hello(void* user, const void* header, size_t header_bytes, void*, size_t,
+                        const ucp_am_recv_param_t* param) {
+  auto* worker = static_cast<TesseraUcxWorker*>(user);
+  if ((param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP) == 0) return UCS_OK;
+  const auto found = worker->peers.find(param->reply_ep);
+  if (found == worker->peers.end() || found->second->name != nullptr) return UCS_OK;
+  TesseraUcxPeer* peer = found->second;
+  peer->name = worker->events.came(worker->events.context, header, header_bytes, peer);
+  if (peer->name == nullptr) close_soon(peer);
+  return UCS_OK;
+}
+
 void when_failed(void* user, ucp_ep_h, ucs_status_t status) {
   auto* peer = static_cast<TesseraUcxPeer*>(user);
-  peer->worker->events.failed(peer->worker->events.context, peer->name, status);
+  if (peer->name != nullptr) {
+    peer->worker->events.failed(peer->worker->events.context, peer->name, status);
+  } else {
+    close_soon(peer);
+  }
+}
+
+void close(TesseraUcxWorker* worker, TesseraUcxPeer* peer) {
+  ucp_request_param_t how{};
+  how.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS;
+  how.flags = UCP_EP_CLOSE_FLAG_FORCE;
+  ucs_status_ptr_t request = ucp_ep_close_nbx(peer->endpoint, &how);
+  if (UCS_PTR_IS_PTR(request)) {
+    while (ucp_request_check_status(request) == UCS_INPROGRESS) ucp_worker_progress(worker->worker);
+    ucp_request_free(request);
+  }
+  worker->peers.erase(peer->endpoint);
+  delete peer;
+}
+
+void stop_listening(TesseraUcxWorker* worker) {
+  if (worker->listener == nullptr) return;
+  for (ucp_conn_request_h request : std::exchange(worker->requests, {}))
+    ucp_listener_reject(worker->listener, request);
+  ucp_listener_destroy(std::exchange(worker->listener, nullptr));
 }
 
 void destroy(TesseraUcxWorker* worker) {
-  if (worker->address != nullptr) ucp_worker_release_address(worker->worker, worker->address);
+  stop_listening(worker);
+  while (!worker->peers.empty()) close(worker, worker->peers.begin()->second);
   if (worker->worker != nullptr) ucp_worker_destroy(worker->worker);
   if (worker->context != nullptr) ucp_cleanup(worker->context);
-  for (TesseraUcxPeer* peer : worker->peers) delete peer;
   delete worker;
 }
 
@@ -102,32 +156,65 @@ ucs_status_t make_context(const char* net_devices, TesseraUcxWorker& out) {
   return status;
 }
 
+ucs_status_t listen_to(TesseraUcxWorker& worker, unsigned id, ucp_am_recv_callback_t call) {
+  ucp_am_handler_param_t handler{};
+  handler.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB |
+                       UCP_AM_HANDLER_PARAM_FIELD_ARG | UCP_AM_HANDLER_PARAM_FIELD_FLAGS;
+  handler.id = id;
+  handler.cb = call;
+  handler.arg = &worker;
+  handler.flags = UCP_AM_FLAG_WHOLE_MSG;
+  return ucp_worker_set_am_recv_handler(worker.worker, &handler);
+}
+
 ucs_status_t make_worker(TesseraUcxWorker& out) {
   ucp_worker_params_t params{};
   params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
   params.thread_mode = UCS_THREAD_MODE_SERIALIZED;
   ucs_status_t status = ucp_worker_create(out.context, &params, &out.worker);
   if (status != UCS_OK) return status;
-  ucp_am_handler_param_t handler{};
-  handler.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB |
-                       UCP_AM_HANDLER_PARAM_FIELD_ARG | UCP_AM_HANDLER_PARAM_FIELD_FLAGS;
-  handler.id = kMessageId;
-  handler.cb = when_message;
-  handler.arg = &out;
-  handler.flags = UCP_AM_FLAG_WHOLE_MSG;
-  status = ucp_worker_set_am_recv_handler(out.worker, &handler);
+  status = listen_to(out, kMessageId, when_message);
+  if (status == UCS_OK) status = listen_to(out, kHelloId, when_hello);
   if (status == UCS_OK) status = ucp_worker_get_efd(out.worker, &out.wake_handle);
-  if (status == UCS_OK)
-    status = ucp_worker_get_address(out.worker, &out.address, &out.address_bytes);
   return status;
 }
 
-int open(const char* net_devices, const TesseraUcxEvents* events, TesseraUcxWorker** out) {
+ucs_status_t make_listener(const char* host, TesseraUcxWorker& out) {
+  sockaddr_storage at{};
+  auto* v4 = reinterpret_cast<sockaddr_in*>(&at);
+  auto* v6 = reinterpret_cast<sockaddr_in6*>(&at);
+  if (::inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+    v4->sin_family = AF_INET;
+    out.address_bytes = sizeof *v4;
+  } else if (::inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
+    v6->sin6_family = AF_INET6;
+    out.address_bytes = sizeof *v6;
+  } else {
+    return UCS_ERR_INVALID_ADDR;
+  }
+  ucp_listener_params_t params{};
+  params.field_mask = UCP_LISTENER_PARAM_FIELD_SOCK_ADDR | UCP_LISTENER_PARAM_FIELD_CONN_HANDLER;
+  params.sockaddr.addr = reinterpret_cast<const sockaddr*>(&at);
+  params.sockaddr.addrlen = static_cast<socklen_t>(out.address_bytes);
+  params.conn_handler.cb = when_wanted;
+  params.conn_handler.arg = &out;
+  ucs_status_t status = ucp_listener_create(out.worker, &params, &out.listener);
+  if (status != UCS_OK) return status;
+  ucp_listener_attr_t is{};
+  is.field_mask = UCP_LISTENER_ATTR_FIELD_SOCKADDR;
+  status = ucp_listener_query(out.listener, &is);
+  out.address = is.sockaddr;
+  return status;
+}
+
+int open(const char* net_devices, const char* host, const TesseraUcxEvents* events,
+         TesseraUcxWorker** out) {
   auto* worker = new (std::nothrow) TesseraUcxWorker;
   if (worker == nullptr) return UCS_ERR_NO_MEMORY;
   worker->events = *events;
   ucs_status_t status = make_context(net_devices, *worker);
   if (status == UCS_OK) status = make_worker(*worker);
+  if (status == UCS_OK) status = make_listener(host, *worker);
   if (status != UCS_OK) {
     destroy(worker);
     return status;
@@ -137,17 +224,16 @@ int open(const char* net_devices, const TesseraUcxEvents* events, TesseraUcxWork
 }
 
 void address(TesseraUcxWorker* worker, const void** out, size_t* bytes) {
-  *out = worker->address;
+  *out = &worker->address;
   *bytes = worker->address_bytes;
 }
 
-int connect(TesseraUcxWorker* worker, const void* address, void* name, TesseraUcxPeer** out) {
-  auto* peer = new (std::nothrow) TesseraUcxPeer{worker, nullptr, name};
+// An endpoint as `params` says, of which failures are told.
+ucs_status_t make_peer(TesseraUcxWorker* worker, ucp_ep_params_t params, void* name,
+                       TesseraUcxPeer** out) {
+  auto* peer = new (std::nothrow) TesseraUcxPeer{worker, nullptr, name, false};
   if (peer == nullptr) return UCS_ERR_NO_MEMORY;
-  ucp_ep_params_t params{};
-  params.field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE |
-                      UCP_EP_PARAM_FIELD_ERR_HANDLER;
-  params.address = static_cast<const ucp_address_t*>(address);
+  params.field_mask |= UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE | UCP_EP_PARAM_FIELD_ERR_HANDLER;
   params.err_mode = UCP_ERR_HANDLING_MODE_PEER;
   params.err_handler.cb = when_failed;
   params.err_handler.arg = peer;
@@ -156,9 +242,37 @@ int connect(TesseraUcxWorker* worker, const void* address, void* name, TesseraUc
     delete peer;
     return status;
   }
-  worker->peers.insert(peer);
+  worker->peers.emplace(peer->endpoint, peer);
   *out = peer;
-  return 0;
+  return UCS_OK;
+}
+
+void when_hello_sent(void* request, ucs_status_t, void* user) {
+  delete static_cast<std::string*>(user);
+  ucp_request_free(request);
+}
+
+int connect(TesseraUcxWorker* worker, const void* address, size_t bytes, const void* hello,
+            size_t hello_bytes, void* name, TesseraUcxPeer** out) {
+  ucp_ep_params_t params{};
+  params.field_mask = UCP_EP_PARAM_FIELD_FLAGS | UCP_EP_PARAM_FIELD_SOCK_ADDR;
+  params.flags = UCP_EP_PARAMS_FLAGS_CLIENT_SERVER;
+  params.sockaddr.addr = static_cast<const sockaddr*>(address);
+  params.sockaddr.addrlen = static_cast<socklen_t>(bytes);
+  const ucs_status_t status = make_peer(worker, params, name, out);
+  if (status != UCS_OK) return status;
+  auto* text = new std::string(static_cast<const char*>(hello), hello_bytes);
+  ucp_request_param_t how{};
+  how.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA |
+                     UCP_OP_ATTR_FIELD_FLAGS | UCP_OP_ATTR_FLAG_NO_IMM_CMPL;
+  how.cb.send = when_hello_sent;
+  how.user_data = text;
+  how.flags = UCP_AM_SEND_FLAG_EAGER | UCP_AM_SEND_FLAG_REPLY;
+  ucs_status_ptr_t request =
+      ucp_am_send_nbx((*out)->endpoint, kHelloId, text->data(), hello_bytes, nullptr, 0, &how);
+  if (!UCS_PTR_IS_ERR(request)) return 0;
+  delete text;
+  return UCS_PTR_STATUS(request);
 }
 
 void when_sent(void* request, ucs_status_t status, void* user) {
@@ -185,20 +299,18 @@ int send(TesseraUcxWorker* worker, TesseraUcxPeer* peer, const void* header, siz
   return UCS_PTR_STATUS(request);
 }
 
-void close(TesseraUcxWorker* worker, TesseraUcxPeer* peer) {
-  ucp_request_param_t how{};
-  how.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS;
-  how.flags = UCP_EP_CLOSE_FLAG_FORCE;
-  ucs_status_ptr_t request = ucp_ep_close_nbx(peer->endpoint, &how);
-  if (UCS_PTR_IS_PTR(request)) {
-    while (ucp_request_check_status(request) == UCS_INPROGRESS) ucp_worker_progress(worker->worker);
-    ucp_request_free(request);
+unsigned progress(TesseraUcxWorker* worker) {
+  const unsigned done = ucp_worker_progress(worker->worker);
+  for (ucp_conn_request_h request : std::exchange(worker->requests, {})) {
+    ucp_ep_params_t params{};
+    params.field_mask = UCP_EP_PARAM_FIELD_CONN_REQUEST;
+    params.conn_request = request;
+    TesseraUcxPeer* peer = nullptr;
+    make_peer(worker, params, nullptr, &peer);  // its sender hears of a failure
   }
-  worker->peers.erase(peer);
-  delete peer;
+  for (TesseraUcxPeer* peer : std::exchange(worker->unwanted, {})) close(worker, peer);
+  return done;
 }
-
-unsigned progress(TesseraUcxWorker* worker) { return ucp_worker_progress(worker->worker); }
 
 int wait(TesseraUcxWorker* worker, int timeout_ms) {
   const ucs_status_t status = ucp_worker_arm(worker->worker);
@@ -223,6 +335,7 @@ extern "C" __attribute__((visibility("default"))) const TesseraUcxApi* tessera_u
                                      destroy,
                                      address,
                                      connect,
+                                     stop_listening,
                                      send,
                                      close,
                                      progress,
