@@ -66,7 +66,8 @@ Array rechunk_to(const Array& x, ChunkGrid grid, const std::source_location& whe
   // What follows from an index or lies in host memory is cut anew where it comes from.
   const Attributes& attributes = x.node()->attributes;
   if (std::holds_alternative<Constant>(attributes) || std::holds_alternative<Arange>(attributes) ||
-      std::holds_alternative<Eye>(attributes) || std::holds_alternative<HostMemory>(attributes)) {
+      std::holds_alternative<Eye>(attributes) ||
+      std::holds_alternative<ExistingMemory>(attributes)) {
     return make_array(x.node()->name, attributes, {}, x.dtype(), std::move(grid), where);
   }
   if (const auto* before = std::get_if<Assemble>(&attributes)) {

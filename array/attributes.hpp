@@ -65,10 +65,16 @@ struct Eye {
 struct Random {
   core::RandomSpec spec;
 };
-/// Existing host memory, read as it is; strides in elements.
-struct HostMemory {
+/// Of memory that a GPU holds.
+struct CudaMemory {
+  int device = 0;               ///< CUDA's number
+  std::shared_ptr<void> ready;  ///< CUDA's event that fires when it may be read; null: now
+};
+/// Existing memory, read as it is; strides in elements.
+struct ExistingMemory {
   std::shared_ptr<const std::byte> data;
   std::vector<std::int64_t> strides;
+  std::shared_ptr<const CudaMemory> cuda;  ///< null: the host's
 };
 struct Stored {
   std::shared_ptr<const core::RegionReader> reader;
@@ -153,7 +159,8 @@ struct Awaited {
   std::shared_ptr<detail::Call> call;
 };
 
-using Attributes = std::variant<Constant, Arange, Eye, Random, HostMemory, Stored, Resident, Elementwise, View,
-                                Assemble, Reduce, Scan, Matmul, BlockOp, Awaited>;
+using Attributes =
+    std::variant<Constant, Arange, Eye, Random, ExistingMemory, Stored, Resident, Elementwise, View,
+                 Assemble, Reduce, Scan, Matmul, BlockOp, Awaited>;
 
 }  // namespace tessera::array

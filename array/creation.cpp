@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "array/existing_memory.hpp"
 #include "array/node.hpp"
 #include "array/number.hpp"
 #include "array/refuse.hpp"
@@ -105,7 +106,8 @@ Indices indices(const ChunkGrid& grid, std::int64_t k, const std::source_locatio
 }
 
 // The elements before and after the first one lie within the bytes that a pointer can reach.
-void check_reach(const std::vector<std::int64_t>& strides, const Shape& shape, DType dtype) {
+void check_reach(const char* name, const std::vector<std::int64_t>& strides, const Shape& shape,
+                 DType dtype) {
   __int128 before = 0;
   __int128 after = 1;
   for (std::size_t i = 0; i < shape.size(); ++i) {
@@ -114,7 +116,7 @@ void check_reach(const std::vector<std::int64_t>& strides, const Shape& shape, D
   }
   const __int128 most = INT64_MAX / static_cast<std::int64_t>(itemsize(dtype));
   if (before > most || after > most) {
-    refuse("from_memory", "strides must stay within 63 bits of bytes; got strides ",
+    refuse(name, "strides must stay within 63 bits of bytes; got strides ",
            array::list_text(strides), " for shape ", to_string(shape), " of ", dtype);
   }
 }
@@ -302,21 +304,27 @@ std::vector<Array> meshgrid(const std::vector<Array>& arrays, std::string_view i
   return out;
 }
 
-Array from_memory(const void* data, DType dtype, const Shape& shape, const MemoryOptions& options,
-                  std::source_location where) {
-  ChunkGrid grid = options.chunks.resolve(shape, dtype, "from_memory");
+Array array::existing_memory(const char* name, const void* data, DType dtype, const Shape& shape,
+                             const MemoryOptions& options, std::shared_ptr<const CudaMemory> cuda,
+                             const std::source_location& where) {
+  ChunkGrid grid = options.chunks.resolve(shape, dtype, name);
   std::vector<std::int64_t> strides = HostArray(shape, dtype, nullptr).strides();
   if (options.strides) strides = *options.strides;
   if (strides.size() != shape.size()) {
-    refuse("from_memory", "there must be one stride for each axis; got ", strides.size(),
-           " for shape ", to_string(shape));
+    refuse(name, "there must be one stride for each axis; got ", strides.size(), " for shape ",
+           to_string(shape));
   }
   const bool holds_elements = element_count(shape) != 0;
-  if (data == nullptr && holds_elements) refuse_null("from_memory", shape, dtype);
-  if (holds_elements) check_reach(strides, shape, dtype);
+  if (data == nullptr && holds_elements) refuse_null(name, shape, dtype);
+  if (holds_elements) check_reach(name, strides, shape, dtype);
   std::shared_ptr<const std::byte> memory(options.owner, static_cast<const std::byte*>(data));
-  return array::make_array("from_memory", array::HostMemory{std::move(memory), std::move(strides)},
-                           {}, dtype, std::move(grid), where);
+  ExistingMemory attributes{std::move(memory), std::move(strides), std::move(cuda)};
+  return make_array(name, std::move(attributes), {}, dtype, std::move(grid), where);
+}
+
+Array from_memory(const void* data, DType dtype, const Shape& shape, const MemoryOptions& options,
+                  std::source_location where) {
+  return array::existing_memory("from_memory", data, dtype, shape, options, nullptr, where);
 }
 
 Array copy_memory(const void* data, DType dtype, const Shape& shape, const AsarrayOptions& options,

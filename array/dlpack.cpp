@@ -2,6 +2,7 @@
 
 #include "array/refuse.hpp"
 #include "tessera/creation.hpp"
+#include "tessera/cuda.hpp"
 #include "tessera/error.hpp"
 
 #ifdef TESSERA_HAVE_DLPACK
@@ -46,10 +47,31 @@ std::optional<DType> dtype_of_tensor(const DLDataType& type) {
 
 /// A tensor that was handed out, and what it points to.
 struct Exported {
-  HostArray values;
+  std::shared_ptr<const void> owner;
   std::vector<std::int64_t> shape;
   DLManagedTensor tensor;
 };
+
+/// Of dense memory in C order.
+DLManagedTensor* export_memory(std::shared_ptr<const void> owner, void* data, DType dtype,
+                               const Shape& shape, DLDevice device) {
+  std::uint8_t code = 0;
+  for (const Kind& kind : kKinds) {
+    if (kind.dtype == dtype) code = kind.code;
+  }
+  auto exported = std::make_unique<Exported>(Exported{std::move(owner), shape, {}});
+  DLTensor& out = exported->tensor.dl_tensor;
+  out.data = data;
+  out.device = device;
+  out.ndim = static_cast<int>(exported->shape.size());
+  out.dtype = {code, static_cast<std::uint8_t>(8 * itemsize(dtype)), 1};
+  out.shape = exported->shape.data();
+  exported->tensor.manager_ctx = exported.get();
+  exported->tensor.deleter = [](DLManagedTensor* tensor) {
+    delete static_cast<Exported*>(tensor->manager_ctx);
+  };
+  return &exported.release()->tensor;
+}
 
 }  // namespace
 
@@ -58,8 +80,10 @@ Array from_dlpack(DLManagedTensor* tensor, const DlpackOptions& options,
   if (tensor == nullptr) refuse("from_dlpack", "a tensor is needed; got a null pointer");
   const DLTensor& is = tensor->dl_tensor;
   const auto device = static_cast<int>(is.device.device_type);
-  if (device != kDLCPU && device != kDLCUDAHost) {
-    refuse("from_dlpack", "the tensor's memory must be the host's; got device type ", device,
+  const bool on_cuda = device == kDLCUDA || device == kDLCUDAManaged;
+  if (device != kDLCPU && device != kDLCUDAHost && !on_cuda) {
+    refuse("from_dlpack",
+           "the tensor's memory must be the host's or a CUDA device's; got device type ", device,
            "; try copying it to the host");
   }
   const std::optional<DType> dtype = dtype_of_tensor(is.dtype);
@@ -94,28 +118,23 @@ Array from_dlpack(DLManagedTensor* tensor, const DlpackOptions& options,
   };
   const auto owner = std::make_shared<Owner>();
   memory.owner = owner;
-  Array out = from_memory(holds_elements ? data : nullptr, *dtype, shape, memory, where);
+  const void* first = holds_elements ? data : nullptr;
+  Array out = on_cuda
+                  ? from_cuda(first, *dtype, shape,
+                              {memory.chunks, memory.strides, memory.owner, options.stream}, where)
+                  : from_memory(first, *dtype, shape, memory, where);
   owner->tensor = tensor;
   return out;
 }
 
 DLManagedTensor* to_dlpack(const HostArray& values) {
-  std::uint8_t code = 0;
-  for (const Kind& kind : kKinds) {
-    if (kind.dtype == values.dtype()) code = kind.code;
-  }
-  auto exported = std::make_unique<Exported>(Exported{values, values.shape(), {}});
-  DLTensor& out = exported->tensor.dl_tensor;
-  out.data = values.data();
-  out.device = {kDLCPU, 0};
-  out.ndim = static_cast<int>(exported->shape.size());
-  out.dtype = {code, static_cast<std::uint8_t>(8 * itemsize(values.dtype())), 1};
-  out.shape = exported->shape.data();
-  exported->tensor.manager_ctx = exported.get();
-  exported->tensor.deleter = [](DLManagedTensor* tensor) {
-    delete static_cast<Exported*>(tensor->manager_ctx);
-  };
-  return &exported.release()->tensor;
+  const auto owner = std::make_shared<const HostArray>(values);
+  return export_memory(owner, values.data(), values.dtype(), values.shape(), {kDLCPU, 0});
+}
+
+DLManagedTensor* to_dlpack(const DeviceBlock& block) {
+  const DLDevice device = block.on_cuda ? DLDevice{kDLCUDA, block.device} : DLDevice{kDLCPU, 0};
+  return export_memory(block.memory, block.memory.get(), block.dtype, block.shape, device);
 }
 
 #else
@@ -132,6 +151,7 @@ Array from_dlpack(DLManagedTensor*, const DlpackOptions&, std::source_location) 
   refuse_all("from_dlpack");
 }
 DLManagedTensor* to_dlpack(const HostArray&) { refuse_all("to_dlpack"); }
+DLManagedTensor* to_dlpack(const DeviceBlock&) { refuse_all("to_dlpack"); }
 
 #endif
 

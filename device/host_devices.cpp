@@ -35,6 +35,7 @@ HostDevices::HostDevices(const HostDevicesOptions& options) {
     make_cuda_pools(options);
     allocator = &cuda_->pinned();
   }
+  lent_ = std::vector<std::atomic<std::size_t>>(devices_.size());
   host_tier_ = std::make_unique<HostPool>("the host tier", "TESSERA_HOST_MEMORY",
                                           options.host_budget_bytes, *allocator, options.fill_freed);
   const auto messages = [&](const char* name) {
@@ -135,6 +136,33 @@ std::string cuda_addresses(const TesseraCudaApi& api, const std::vector<int>& de
     out += core::text(out.empty() ? "" : " ", there ? text : "?");
   }
   return out;
+}
+
+std::optional<int> cuda_memory_device(const TesseraCudaApi& api, const void* data) {
+  int device = -1;
+  cuda::check(api, TESSERA_CUDA_RUNTIME, api.memory_device(data, &device), "memory_device");
+  return device >= 0 ? std::optional(device) : std::nullopt;
+}
+
+std::shared_ptr<void> cuda_event_behind(const TesseraCudaApi& api, int device, void* stream) {
+  void* event = nullptr;
+  cuda::check(api, TESSERA_CUDA_RUNTIME, api.event_behind(device, stream, &event), "event_behind");
+  return {event, [&api](void* made) { api.event_destroy(made); }};
+}
+
+std::shared_ptr<void> HostDevices::lend(std::shared_ptr<const HostDevices> self, std::size_t device,
+                                        Buffer block) {
+  struct Lent {
+    std::shared_ptr<const HostDevices> devices;
+    std::size_t device;
+    Buffer block;  // goes before its pool
+    ~Lent() { devices->lent_[device] -= block.size_bytes(); }
+  };
+  const std::size_t bytes = block.size_bytes();
+  auto lent = std::make_shared<Lent>(std::move(self), device, std::move(block));
+  lent->devices->lent_[device] += bytes;
+  void* data = lent->block.data();
+  return {std::move(lent), data};
 }
 
 std::size_t HostDevices::bytes_in_use() const {

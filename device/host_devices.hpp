@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -65,6 +66,13 @@ int cuda_device_count(const TesseraCudaApi& api);
 /// that is not there.
 std::string cuda_addresses(const TesseraCudaApi& api, const std::vector<int>& devices);
 
+/// The device whose memory an address lies in, by CUDA's number; nothing for the host's. \throws
+/// DeviceError.
+std::optional<int> cuda_memory_device(const TesseraCudaApi& api, const void* data);
+/// An event behind what is on a stream of the caller's now (null: the device's default stream), for
+/// as long as it is held. \throws DeviceError.
+std::shared_ptr<void> cuda_event_behind(const TesseraCudaApi& api, int device, void* stream);
+
 class HostDevices {
  public:
   /// \throws InvalidArgument for a device count below 1 or a CUDA device that is not there; DeviceError
@@ -98,6 +106,12 @@ class HostDevices {
   void with_queue(std::size_t device, const std::function<void(Queue*)>& work) const;
   /// Whose memory a buffer is; nothing for the host tier's.
   std::optional<std::size_t> device_of(const Buffer& buffer) const noexcept;
+  /// Makes a block the caller's: it counts as the device's memory in use until the last owner lets
+  /// go of it, from any thread. `self` is this.
+  static std::shared_ptr<void> lend(std::shared_ptr<const HostDevices> self, std::size_t device,
+                                    Buffer block);
+  /// Bytes that are lent of a device, which no run may use.
+  std::size_t lent_bytes(std::size_t device) const noexcept { return lent_[device].load(); }
   /// Copies a block out of any tier but the disk.
   void copy_to_host(const Buffer& from, std::byte* out) const;
 
@@ -107,6 +121,7 @@ class HostDevices {
   std::unique_ptr<cuda::CudaSystem> cuda_;  // first: pools and tiers are its memory
   std::vector<std::unique_ptr<MemoryPool>> pools_;
   std::vector<Device> devices_;
+  mutable std::vector<std::atomic<std::size_t>> lent_;
   std::unique_ptr<MemoryPool> host_tier_;
   std::unique_ptr<MemoryPool> outgoing_;
   std::unique_ptr<MemoryPool> incoming_;

@@ -31,6 +31,7 @@ struct ProgramSpec : TaskSpec {
     bool mirror = false;
     std::shared_ptr<const std::byte> memory;
     std::vector<std::int64_t> memory_strides;
+    std::shared_ptr<const array::CudaMemory> cuda;  ///< of `memory`; null: the host's
   };
   /// base + sum(strides[d] * element coordinate[d])
   struct Index {

@@ -78,6 +78,22 @@ BoundRead bind(const ArrayRead& from, const TaskBox& box, const Piece& piece) {
   return out;
 }
 
+BoundRead bind_memory(const ArrayRead& from, const TaskBox& box, const std::byte* memory,
+                      std::span<const std::int64_t> strides) {
+  BoundRead out;
+  std::int64_t offset = 0;
+  for (std::size_t d = 0; d < from.read.size(); ++d) {
+    const array::AxisRead& read = from.read[d];
+    offset += read.offset * strides[d];
+    if (read.axis < 0) continue;
+    const auto a = static_cast<std::size_t>(read.axis);
+    offset += read.step * box.begin[a] * strides[d];
+    out.strides[a] += read.step * strides[d];
+  }
+  out.data = memory + offset * static_cast<std::int64_t>(itemsize(from.dtype));
+  return out;
+}
+
 TaskBox part_in_block(const ArrayRead& from, const TaskBox& box, std::int64_t block) {
   TaskBox part = box;
   std::int64_t rest = block;

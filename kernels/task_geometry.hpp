@@ -41,6 +41,9 @@ std::int64_t block_at(const ArrayRead& from, const TaskBox& box);
 const Piece& piece_at(const ArrayRead& from, const TaskBox& box, std::span<const Piece> pieces);
 /// `piece` must hold every element that the box reads.
 BoundRead bind(const ArrayRead& from, const TaskBox& box, const Piece& piece);
+/// The same of existing memory, which holds the whole array from `memory` on, at any strides.
+BoundRead bind_memory(const ArrayRead& from, const TaskBox& box, const std::byte* memory,
+                      std::span<const std::int64_t> strides);
 /// The part of the box whose elements lie in block `block`; some extents are 0 or less where there
 /// is none.
 TaskBox part_in_block(const ArrayRead& from, const TaskBox& box, std::int64_t block);

@@ -102,7 +102,7 @@ class Rewrite {
 // Memory that the caller has promised to keep for as long as an array reads it: one that is kept
 // does not.
 bool is_borrowed(const array::Node& node) {
-  const auto* memory = std::get_if<array::HostMemory>(&node.attributes);
+  const auto* memory = std::get_if<array::ExistingMemory>(&node.attributes);
   return memory != nullptr && memory->data.use_count() == 0;
 }
 

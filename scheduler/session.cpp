@@ -183,9 +183,12 @@ struct Session::Impl {
     lower.calls = calls;
     lower.fuse = fuse;
     double memory = 0.0;
-    for (const device::Device& device : devices->devices()) {
-      lower.budget_bytes = std::min(lower.budget_bytes, device.pool->limit_bytes());
-      memory += static_cast<double>(device.pool->limit_bytes());
+    for (std::size_t d = 0; d < devices->devices().size(); ++d) {
+      // What is lent differs from rank to rank.
+      const std::size_t lent = exchange == nullptr ? devices->lent_bytes(d) : 0;
+      const std::size_t bytes = devices->pool(d).limit_bytes() - lent;
+      lower.budget_bytes = std::min(lower.budget_bytes, bytes);
+      memory += static_cast<double>(bytes);
     }
     // Ranks with the same budget of each device come to the same plan, however many devices each has.
     lower.memory_bytes = exchange == nullptr ? memory : std::numeric_limits<double>::infinity();
@@ -334,6 +337,8 @@ struct Session::Impl {
 
   std::vector<HostArray> compute(const std::vector<Array>& arrays, const RunOptions& run_options,
                                  const scheduler::Team* team = nullptr);
+  // Takes the blocks that this rank made.
+  std::vector<DeviceBlock> hand_out(ResidentArray& array, const ChunkGrid& grid) const;
 
   SessionOptions options;
   const Seams seams;
@@ -353,6 +358,42 @@ struct Session::Impl {
       restored;  // arrays that were lost, and what this attempt has computed in their place
   RunReport last;
 };
+
+std::vector<DeviceBlock> Session::Impl::hand_out(ResidentArray& array,
+                                                 const ChunkGrid& grid) const {
+  std::vector<DeviceBlock> out;
+  for (std::int64_t block = 0; block < array.block_count(); ++block) {
+    if (array.owners() != nullptr &&
+        (*array.owners())[static_cast<std::size_t>(block)] != world.rank().number)
+      continue;
+    const device::Place place = array.place(block);
+    if (place.tier != device::Tier::kDevice) {
+      std::size_t budget = 0;
+      for (const device::Device& each : devices->devices()) budget += each.pool->limit_bytes();
+      throw OutOfMemory(
+          core::text(
+              "[compute_blocks] blocks that are handed out stay in device memory together; got ",
+              format_bytes(array.size_bytes()),
+              ", beside arrays that are kept and blocks that are "
+              "out, for budgets of ",
+              format_bytes(budget), "; try compute() or save_zarr()"),
+          array.size_bytes(), 0, budget);
+    }
+    const device::DeviceId id = devices->devices()[place.device].id;
+    DeviceBlock made{
+        nullptr, id.kind == device::DeviceKind::kCuda, id.number, array.size().dtype(), {}, {}, {}};
+    made.index = grid.unlinear(block);
+    for (int d = 0; d < grid.rank(); ++d) {
+      const std::int64_t c = made.index[static_cast<std::size_t>(d)];
+      made.start.push_back(grid.axis(d).begin(c));
+    }
+    made.shape = grid.block_shape(made.index);
+    made.memory =
+        device::HostDevices::lend(devices, place.device, std::move(array.take(block).memory));
+    out.push_back(std::move(made));
+  }
+  return out;
+}
 
 std::vector<HostArray> Session::Impl::compute(const std::vector<Array>& arrays, const RunOptions& run_options,
                                               const scheduler::Team* team) {
@@ -492,6 +533,23 @@ std::vector<Array> Session::persist(const std::vector<Array>& arrays, const RunO
   return out;
 }
 
+std::vector<DeviceBlock> Session::compute_blocks(const Array& array, const RunOptions& options) {
+  Impl& impl = this->impl();
+  const std::unique_lock lock = impl.lock();
+  // What a session keeps stays the session's: of it copies are handed out.
+  const bool is_kept = std::holds_alternative<array::Resident>(array.node()->attributes);
+  const Array made =
+      is_kept ? array::make_array("compute_blocks", array::Elementwise{core::ScalarOp::kCast},
+                                  {array}, array.dtype(), array.chunks(), std::source_location())
+              : array;
+  return impl.in_step([&](scheduler::Exchange::Step* step) {
+    std::vector<scheduler::SlotIndex> kept;
+    const scheduler::HostRunResult result =
+        impl.run({{made, Goal::Kind::kKeep, nullptr}}, options, kept, {}, step);
+    return impl.hand_out(*impl.made(result, kept[0]), made.chunks());
+  });
+}
+
 void Session::run(const std::vector<std::shared_ptr<detail::Call>>& calls,
                   const RunOptions& options) {
   Impl& impl = this->impl();
@@ -551,6 +609,10 @@ std::future<std::vector<HostArray>> compute_async(std::vector<Array> arrays, Run
 }
 std::vector<Array> persist(const std::vector<Array>& arrays, const RunOptions& options) {
   return Session::current().persist(arrays, options);
+}
+
+std::vector<DeviceBlock> compute_blocks(const Array& array, const RunOptions& options) {
+  return Session::current().compute_blocks(array, options);
 }
 
 HostArray Array::compute() const { return Session::current().compute({*this})[0]; }

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define TESSERA_CUDA_MODULE_VERSION 2
+#define TESSERA_CUDA_MODULE_VERSION 3
 /* const struct TesseraCudaApi* tessera_cuda_module(void) */
 #define TESSERA_CUDA_MODULE_ENTRY "tessera_cuda_module"
 
@@ -92,6 +92,8 @@ struct TesseraCudaApi {
   int (*pool_free)(void* data, void* stream);
   int (*host_allocate)(void** data, size_t bytes); /* pinned, for all devices */
   int (*host_free)(void* data);
+  /* Whose memory an address lies in: a device's number, or -1 for the host's. */
+  int (*memory_device)(const void* data, int* device);
 
   /* Streams and events. Streams do not wait for the default stream. */
   int (*stream_create)(int device, void** stream);
@@ -100,6 +102,9 @@ struct TesseraCudaApi {
   int (*stream_wait)(void* stream, void* event);
   int (*event_create)(int device, void** event);
   int (*event_destroy)(void* event);
+  /* A new event behind what is on a stream of the caller's now; null: the device's default stream.
+   */
+  int (*event_behind)(int device, void* stream, void** event);
   int (*event_record)(void* event, void* stream);
   int (*event_query)(void* event);       /* TESSERA_CUDA_NOT_READY while it has not fired */
   int (*event_synchronize)(void* event); /* the thread sleeps */

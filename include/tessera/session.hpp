@@ -109,6 +109,20 @@ struct SimulationReport {
   double rank_planning_seconds = 0.0;
 };
 
+/// A block of a result, in the memory of the device that made it: the caller's.
+struct DeviceBlock {
+  /// Element (0, 0, ...) of dense elements in C order, complete and free to be read and written. It
+  /// counts as memory in use of its session's device, and goes back with the last owner, when
+  /// nothing is to touch it any more; the session may go before.
+  std::shared_ptr<void> memory;
+  bool on_cuda = false;  ///< else host memory
+  int device = 0;        ///< CUDA's number, or that of the session's host device
+  DType dtype = DType::kFloat64;
+  Shape shape;
+  Shape index;  ///< coordinates of the block in the array's grid
+  Shape start;  ///< position of element (0, 0, ...) in the array
+};
+
 namespace detail {
 class Call;
 }
@@ -149,6 +163,11 @@ class TESSERA_EXPORT Session {
   /// Computes arrays and keeps their blocks in this session.
   std::vector<Array> persist(const std::vector<Array>& arrays, const RunOptions& options = {});
 
+  /// Computes an array and hands out its blocks where they are made, in C order of the grid; with
+  /// several ranks, those that this one made. \throws OutOfMemory where they do not stay in the
+  /// devices' memory together; else as compute().
+  std::vector<DeviceBlock> compute_blocks(const Array& array, const RunOptions& options = {});
+
   /// Runs delayed calls that have not run, and what they need; compute() of delayed.hpp calls it.
   void run(const std::vector<std::shared_ptr<detail::Call>>& calls, const RunOptions& options = {});
 
@@ -182,10 +201,12 @@ class TESSERA_EXPORT SessionScope {
   Session* previous_;
 };
 
-/// Session::current().compute() and persist().
+/// Session::current().compute(), persist() and compute_blocks().
 TESSERA_EXPORT std::vector<HostArray> compute(const std::vector<Array>& arrays, const RunOptions& options = {});
 TESSERA_EXPORT std::future<std::vector<HostArray>> compute_async(std::vector<Array> arrays, RunOptions options = {});
 TESSERA_EXPORT std::vector<Array> persist(const std::vector<Array>& arrays, const RunOptions& options = {});
+TESSERA_EXPORT std::vector<DeviceBlock> compute_blocks(const Array& array,
+                                                       const RunOptions& options = {});
 
 /// Plans the computation and runs it on modelled devices, with every reservation, transfer, eviction and
 /// placement that a real run would do. With several ranks each has the scheduler that its process would have, and

@@ -8,6 +8,7 @@
 #include "tessera/constants.hpp"
 #include "tessera/counted.hpp"
 #include "tessera/creation.hpp"
+#include "tessera/cuda.hpp"
 #include "tessera/decomposition.hpp"
 #include "tessera/delayed.hpp"
 #include "tessera/dlpack.hpp"

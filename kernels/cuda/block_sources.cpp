@@ -387,6 +387,67 @@ extern "C" __global__ void write_sorted(const Params p) {
 )");
 }
 
+std::string histogram_source(DType dtype) {
+  const auto signed_type = [](std::size_t bytes) {
+    return bytes == 1 ? "signed char" : bytes == 2 ? "short" : bytes == 4 ? "int" : "long long";
+  };
+  std::string type = itemsize(dtype) == 4 ? "float" : "double";
+  if (kind(dtype) == DTypeKind::kSignedInteger) {
+    type = signed_type(itemsize(dtype));
+  } else if (!is_floating(dtype)) {
+    type = itemsize(dtype) == 1 ? "unsigned char"
+                                : core::text("unsigned ", signed_type(itemsize(dtype)));
+  }
+  return core::text("typedef ", type, R"( Element;
+struct Params {
+  unsigned long long* counts;
+  const unsigned char* from;
+  const double* edges;
+  unsigned long long elements;
+  unsigned bins, unused;
+};
+constexpr unsigned kLocalBins = 4096;
+
+// The last edge that is not above x, which lies between the first and the last one.
+__device__ unsigned bin_of(const Params& p, double x) {
+  unsigned base = 0;
+  for (unsigned left = p.bins + 1; left > 1;) {
+    const unsigned half = left / 2;
+    if (p.edges[base + half] <= x) base += half;
+    left -= half;
+  }
+  return base < p.bins ? base : p.bins - 1;
+}
+
+// Whole numbers: their sums are the same in any order.
+extern "C" __global__ void count_bins(const Params p) {
+  __shared__ unsigned counts[kLocalBins];
+  const bool local = p.bins <= kLocalBins;
+  if (local) {
+    for (unsigned b = threadIdx.x; b < p.bins; b += 256) counts[b] = 0;
+  }
+  __syncthreads();
+  const double first = p.edges[0], last = p.edges[p.bins];
+  const unsigned long long step = gridDim.x * 256ull;
+  for (unsigned long long e = blockIdx.x * 256ull + threadIdx.x; e < p.elements; e += step) {
+    const double x = (double)((const Element*)p.from)[e];
+    if (!(x >= first && x <= last)) continue;
+    const unsigned bin = bin_of(p, x);
+    if (local) {
+      atomicAdd(&counts[bin], 1u);
+    } else {
+      atomicAdd(&p.counts[bin], 1ull);
+    }
+  }
+  __syncthreads();
+  if (!local) return;
+  for (unsigned b = threadIdx.x; b < p.bins; b += 256) {
+    if (counts[b] != 0) atomicAdd(&p.counts[b], (unsigned long long)counts[b]);
+  }
+}
+)");
+}
+
 std::vector<BlockSource> block_sources() {
   std::vector<BlockSource> all;
   const auto add = [&](std::string name, std::string text, std::vector<std::string> kernels) {
@@ -403,9 +464,11 @@ std::vector<BlockSource> block_sources() {
     add(core::text("multiply ", dtype), integer_gemm_source(dtype), {"multiply"});
   for (const DType dtype :
        {DType::kBool, DType::kInt8, DType::kInt16, DType::kInt32, DType::kInt64, DType::kUInt8,
-        DType::kUInt16, DType::kUInt32, DType::kUInt64, DType::kFloat32, DType::kFloat64})
+        DType::kUInt16, DType::kUInt32, DType::kUInt64, DType::kFloat32, DType::kFloat64}) {
     add(core::text("sort ", dtype), sort_source(dtype),
         {"make_keys", "make_lanes", "write_sorted"});
+    add(core::text("histogram ", dtype), histogram_source(dtype), {"count_bins"});
+  }
   for (const DType dtype :
        {DType::kFloat32, DType::kFloat64, DType::kComplex64, DType::kComplex128})
     add(core::text("factor ", dtype), factor_source(dtype), {"clear_lower", "find_unbounded"});

@@ -26,6 +26,9 @@ std::string integer_gemm_source(DType dtype);
 /// make_keys, make_lanes and write_sorted, for integers, bools and real floats: what stands before
 /// and behind CUB's sort of a block's lanes. Blocks of 256 threads.
 std::string sort_source(DType dtype);
+/// count_bins, for integers, bools and real floats: adds how many elements fall into each bin.
+/// Blocks of 256 threads.
+std::string histogram_source(DType dtype);
 /// clear_lower, and find_unbounded, which sets a flag where an element is not finite.
 std::string factor_source(DType dtype);
 

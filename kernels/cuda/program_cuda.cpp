@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <optional>
 #include <set>
 #include <vector>
@@ -17,6 +18,7 @@ namespace tessera::kernels::cuda {
 namespace {
 
 using device::cuda::CudaQueue;
+using device::cuda::CudaSystem;
 
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
 std::size_t rounded(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
@@ -28,16 +30,52 @@ const std::byte* const kNowhere = reinterpret_cast<const std::byte*>(256);
 // Parts of blocks whose kernels are compiled ahead.
 constexpr int kPartsExpected = 16;
 
-bool reads_host(const ProgramSpec::Load& load) { return load.input < 0; }
+bool reads_host(const ProgramSpec::Load& load) { return load.input < 0 && load.cuda == nullptr; }
+bool reads_device(const ProgramSpec::Load& load) { return load.cuda != nullptr; }
 
-/// Loads that a task's kernel finds gathered in scratch: existing host memory, and for reductions,
-/// which take a block in one order, what lies in several blocks.
-std::vector<bool> gathered_loads(const ProgramSpec& spec) {
+/// Loads that a task's kernel finds gathered in scratch: existing memory of the host, or of another
+/// device than the task's, and for reductions, which take a block in one order, what lies in
+/// several blocks.
+std::vector<bool> gathered_loads(const CudaSystem& system, const ProgramSpec& spec) {
   std::vector<bool> out;
   for (const ProgramSpec::Load& load : spec.loads) {
     const bool reduces = !spec.program.reductions.empty();
-    out.push_back(reads_host(load) ||
-                  (reduces && !load.mirror && spans_blocks(load.from, spec.grid)));
+    bool gathered = reads_host(load);
+    if (reads_device(load)) {
+      for (const device::Device& device : system.devices())
+        gathered = gathered || device.id.number != load.cuda->device;
+    } else if (reduces && !load.mirror && !gathered) {
+      gathered = spans_blocks(load.from, spec.grid);
+    }
+    out.push_back(gathered);
+  }
+  return out;
+}
+
+/// How what a box reads of another device's memory lies in scratch: dense, its axes in the order in
+/// which they lie in the memory, so that long runs can be copied.
+struct MemoryLayout {
+  std::vector<std::size_t> axes;  ///< of the box, the outermost first; without those of extent 1
+  Extents strides{};              ///< in scratch, with the memory's signs
+  std::int64_t first = 0;         ///< of the box's first element, from the lowest
+  std::int64_t memory_first = 0;  ///< the same in the memory
+};
+MemoryLayout memory_layout(const TaskBox& region, const Extents& strides) {
+  MemoryLayout out;
+  for (std::size_t a = 0; a < at(region.rank); ++a) {
+    if (region.extent[a] != 1 && strides[a] != 0) out.axes.push_back(a);
+  }
+  std::stable_sort(out.axes.begin(), out.axes.end(), [&](std::size_t a, std::size_t b) {
+    return std::abs(strides[a]) > std::abs(strides[b]);
+  });
+  std::int64_t step = 1;
+  for (std::size_t i = out.axes.size(); i-- > 0;) {
+    const std::size_t a = out.axes[i];
+    out.strides[a] = strides[a] < 0 ? -step : step;
+    step *= region.extent[a];
+    if (strides[a] >= 0) continue;
+    out.first -= (region.extent[a] - 1) * out.strides[a];
+    out.memory_first -= (region.extent[a] - 1) * strides[a];
   }
   return out;
 }
@@ -58,7 +96,7 @@ struct BoundArgs {
 class ProgramTaskCuda : public TaskKernel {
  public:
   ProgramTaskCuda(KernelCache& cache, const ProgramSpec& spec)
-      : spec_(spec), gathered_(gathered_loads(spec)) {
+      : spec_(spec), gathered_(gathered_loads(cache.system(), spec)) {
     if (spec_.program.reductions.empty()) {
       mapper_.emplace(cache, spec_.program);
     } else {
@@ -67,9 +105,9 @@ class ProgramTaskCuda : public TaskKernel {
     for (std::size_t k = 0; k < spec_.loads.size(); ++k) {
       const ProgramSpec::Load& load = spec_.loads[k];
       reads_host_ = reads_host_ || reads_host(load);
-      if (!gathered_[k] && !load.mirror && spans_blocks(load.from, spec_.grid))
+      if (!gathered_[k] && load.input >= 0 && !load.mirror && spans_blocks(load.from, spec_.grid))
         several_.push_back(&load.from);
-      copiers_.push_back(gathered_[k] && !reads_host(load)
+      copiers_.push_back(gathered_[k] && load.input >= 0
                              ? RegionCopier(cache, itemsize(load.from.dtype))
                              : RegionCopier());
     }
@@ -84,6 +122,7 @@ class ProgramTaskCuda : public TaskKernel {
     auto& queue = static_cast<CudaQueue&>(*args.queue);
     const TaskBox box = task_box(spec_.grid, args.coords);
     std::optional<StagingMemory> staging;
+    await_memory(queue);
     if (box.elements() > 0) gather(args, queue, box, staging);
     if (reducer_) {
       BoundArgs bound = bind_all(&args, args.coords, box, box);
@@ -146,7 +185,7 @@ class ProgramTaskCuda : public TaskKernel {
     for (std::size_t k = 0; k < out.reads.size(); ++k) {
       if (is_gathered(k, args)) {
         const std::byte* base = args != nullptr ? args->scratch + offset : kNowhere;
-        out.reads[k] = bind_gathered(spec_.loads[k].from, base, block, part);
+        out.reads[k] = bind_gathered(spec_.loads[k], base, block, part);
         offset += gathered_bytes(spec_.loads[k].from, block);
       } else if (!empty) {
         out.reads[k] = bind_load(spec_.loads[k], args, coords, part);
@@ -175,22 +214,48 @@ class ProgramTaskCuda : public TaskKernel {
     return out;
   }
 
-  /// Of several blocks a task may read just one, where it lies.
+  /// Of several blocks a task may read just one, where it lies, and of a device's memory what is
+  /// its own device's.
   bool is_gathered(std::size_t k, const TaskArgs* args) const {
-    if (!gathered_[k] || args == nullptr || reads_host(spec_.loads[k])) return gathered_[k];
-    return args->input(at(spec_.loads[k].input)).size() != 1;
+    const ProgramSpec::Load& load = spec_.loads[k];
+    if (!gathered_[k] || args == nullptr || reads_host(load)) return gathered_[k];
+    if (reads_device(load)) {
+      const auto& queue = static_cast<const CudaQueue&>(*args->queue);
+      return queue.system().devices()[queue.device()].id.number != load.cuda->device;
+    }
+    return args->input(at(load.input)).size() != 1;
   }
 
-  static BoundRead bind_gathered(const ArrayRead& from, const std::byte* base, const TaskBox& block,
-                                 const TaskBox& part) {
+  static BoundRead bind_gathered(const ProgramSpec::Load& load, const std::byte* base,
+                                 const TaskBox& block, const TaskBox& part) {
     BoundRead out;
-    out.strides = gathered_strides(from, block);
-    out.data = element_at(const_cast<std::byte*>(base), from.dtype, block, part, out.strides);
+    if (reads_device(load)) {
+      const BoundRead memory =
+          bind_memory(load.from, block, load.memory.get(), load.memory_strides);
+      const MemoryLayout layout = memory_layout(gathered_box(load.from, block), memory.strides);
+      out.strides = layout.strides;
+      base += layout.first * static_cast<std::int64_t>(itemsize(load.from.dtype));
+    } else {
+      out.strides = gathered_strides(load.from, block);
+    }
+    out.data = element_at(const_cast<std::byte*>(base), load.from.dtype, block, part, out.strides);
     return out;
+  }
+
+  /// What is queued from here on comes behind what fills the memory that is read.
+  void await_memory(CudaQueue& queue) const {
+    for (const ProgramSpec::Load& load : spec_.loads) {
+      if (!reads_device(load) || load.cuda->ready == nullptr) continue;
+      device::cuda::check(queue.api(), TESSERA_CUDA_RUNTIME,
+                          queue.api().stream_wait(queue.stream(), load.cuda->ready.get()),
+                          "stream_wait");
+    }
   }
 
   static BoundRead bind_load(const ProgramSpec::Load& load, const TaskArgs* args,
                              std::span<const std::int64_t> coords, const TaskBox& part) {
+    if (reads_device(load))
+      return bind_memory(load.from, part, load.memory.get(), load.memory_strides);
     const std::span<const Piece> pieces =
         args != nullptr ? args->input(at(load.input)) : std::span<const Piece>();
     if (!load.mirror) {
@@ -222,6 +287,8 @@ class ProgramTaskCuda : public TaskKernel {
       const ProgramSpec::Load& load = spec_.loads[k];
       if (reads_host(load)) {
         bring(queue, load, box, to, {staging->data(), host_bytes}, staged);
+      } else if (reads_device(load)) {
+        bring_from_device(queue, load, box, to);
       } else {
         collect(queue, k, args.input(at(load.input)), box, to);
       }
@@ -235,17 +302,9 @@ class ProgramTaskCuda : public TaskKernel {
                     std::byte* to, std::span<std::byte> staging, std::size_t& staged) {
     const TaskBox region = gathered_box(load.from, box);
     const std::size_t item = itemsize(load.from.dtype);
-    Extents strides{};
-    std::int64_t first = 0;
-    for (std::size_t d = 0; d < load.from.read.size(); ++d) {
-      const array::AxisRead& read = load.from.read[d];
-      first += read.offset * load.memory_strides[d];
-      if (read.axis < 0) continue;
-      first += read.step * box.begin[at(read.axis)] * load.memory_strides[d];
-      strides[at(read.axis)] += read.step * load.memory_strides[d];
-    }
-    const HostRegion memory(load.memory.get() + first * static_cast<std::int64_t>(item), item,
-                            region.shape(), {strides.data(), at(region.rank)});
+    const BoundRead first = bind_memory(load.from, box, load.memory.get(), load.memory_strides);
+    const HostRegion memory(first.data, item, region.shape(),
+                            {first.strides.data(), at(region.rank)});
     for (std::int64_t begin = 0; begin < memory.elements();) {
       if (staging.size() - staged < item) {
         queue.wait();
@@ -261,6 +320,32 @@ class ProgramTaskCuda : public TaskKernel {
       begin += count;
     }
     staged = std::min((staged + 15) / 16 * 16, staging.size());
+  }
+
+  /// Copies what a box reads of another device's memory to `to`, run by run.
+  static void bring_from_device(CudaQueue& queue, const ProgramSpec::Load& load, const TaskBox& box,
+                                std::byte* to) {
+    const auto item = static_cast<std::int64_t>(itemsize(load.from.dtype));
+    const TaskBox region = gathered_box(load.from, box);
+    const BoundRead memory = bind_memory(load.from, box, load.memory.get(), load.memory_strides);
+    const MemoryLayout layout = memory_layout(region, memory.strides);
+    const std::byte* lowest = memory.data - layout.memory_first * item;
+    std::size_t outer = layout.axes.size();
+    std::int64_t run = 1;
+    while (outer > 0 && std::abs(memory.strides[layout.axes[outer - 1]]) == run)
+      run *= region.extent[layout.axes[--outer]];
+    std::int64_t runs = 1;
+    for (std::size_t i = 0; i < outer; ++i) runs *= region.extent[layout.axes[i]];
+    for (std::int64_t r = 0; r < runs; ++r) {
+      std::int64_t offset = 0;
+      std::int64_t rest = r;
+      for (std::size_t i = outer; i-- > 0;) {
+        const std::size_t a = layout.axes[i];
+        offset += rest % region.extent[a] * std::abs(memory.strides[a]);
+        rest /= region.extent[a];
+      }
+      queue.copy(to + r * run * item, lowest + offset * item, static_cast<std::size_t>(run * item));
+    }
   }
 
   /// Copies what a box reads of several blocks to `to`.
@@ -300,8 +385,8 @@ std::unique_ptr<TaskKernel> make_program_cuda(KernelCache& cache, const ProgramS
   return std::make_unique<ProgramTaskCuda>(cache, spec);
 }
 
-std::size_t program_scratch_cuda(const ProgramSpec& spec) {
-  const std::vector<bool> gathered = gathered_loads(spec);
+std::size_t program_scratch_cuda(const CudaSystem& system, const ProgramSpec& spec) {
+  const std::vector<bool> gathered = gathered_loads(system, spec);
   const TaskBox box = largest_box(spec.grid);
   std::size_t bytes = reducer_scratch(spec);
   for (std::size_t k = 0; k < gathered.size(); ++k) {

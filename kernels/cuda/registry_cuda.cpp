@@ -20,14 +20,15 @@ class CudaRegistry final : public Registry {
   // What runs staged works in host memory.
   std::size_t scratch_bytes(const TaskSpec& spec) const override {
     using namespace cuda;
-    if (const auto* s = dynamic_cast<const ProgramSpec*>(&spec)) return program_scratch_cuda(*s);
+    if (const auto* s = dynamic_cast<const ProgramSpec*>(&spec))
+      return program_scratch_cuda(system_, *s);
     if (const auto* s = dynamic_cast<const MergeSpec*>(&spec)) return merge_scratch_cuda(*s);
     if (const auto* s = dynamic_cast<const MatmulSpec*>(&spec)) return matmul_scratch_cuda(*s);
     if (const auto* s = dynamic_cast<const ScanSpec*>(&spec)) return scan_scratch_cuda(*s);
     if (const auto* s = dynamic_cast<const DeliverSpec*>(&spec)) return deliver_scratch_cuda(*s);
     if (const auto* s = dynamic_cast<const BlockSpec*>(&spec)) {
       return factor_scratch_cuda(system_, *s) + take_scratch_cuda(*s) +
-             sort_scratch_cuda(system_, *s);
+             sort_scratch_cuda(system_, *s) + groupby_scratch_cuda(*s) + histogram_scratch_cuda(*s);
     }
     return 0;
   }
@@ -52,6 +53,8 @@ class CudaRegistry final : public Registry {
     if (const auto* s = dynamic_cast<const BlockSpec*>(&spec)) {
       if (auto kernel = make_take_cuda(cache_, *s)) return kernel;
       if (auto kernel = make_sort_cuda(cache_, *s)) return kernel;
+      if (auto kernel = make_groupby_cuda(cache_, *s)) return kernel;
+      if (auto kernel = make_histogram_cuda(cache_, *s)) return kernel;
       return make_factor_cuda(cache_, *s);
     }
     return nullptr;

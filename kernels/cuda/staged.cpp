@@ -1,5 +1,6 @@
 #include "kernels/cuda/staged.hpp"
 
+#include <cstring>
 #include <new>
 #include <unordered_map>
 #include <utility>
@@ -144,6 +145,21 @@ StagingMemory::~StagingMemory() {
     queue_.wait();
   } catch (...) {
   }
+}
+
+void send_bytes(device::Queue& queue, std::byte* to, std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;
+  device::Buffer pinned;
+  try {
+    pinned = queue.staging().allocate(bytes.size());
+  } catch (const OutOfMemory&) {
+    queue.copy(to, bytes.data(), bytes.size());
+    queue.wait();
+    return;
+  }
+  std::memcpy(pinned.data(), bytes.data(), bytes.size());
+  queue.copy(to, pinned.data(), bytes.size());
+  queue.keep(std::move(pinned));
 }
 
 std::unique_ptr<TaskKernel> make_staged(const Registry& host, const TaskSpec& spec) {

@@ -40,6 +40,9 @@ class StagingMemory {
   std::byte* data_ = nullptr;
 };
 
+/// Copies host memory that may go at once to the device, behind what was queued before.
+void send_bytes(device::Queue& queue, std::byte* to, std::span<const std::byte> bytes);
+
 /// Runs `host`'s kernel for the description between copies.
 std::unique_ptr<TaskKernel> make_staged(const Registry& host, const TaskSpec& spec);
 

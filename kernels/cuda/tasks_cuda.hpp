@@ -17,7 +17,7 @@ namespace tessera::kernels::cuda {
 
 // program_cuda.cpp
 std::unique_ptr<TaskKernel> make_program_cuda(KernelCache& cache, const ProgramSpec& spec);
-std::size_t program_scratch_cuda(const ProgramSpec& spec);
+std::size_t program_scratch_cuda(const device::cuda::CudaSystem& system, const ProgramSpec& spec);
 
 // merge_cuda.cpp, add_blocks_cuda.cpp, scan_cuda.cpp
 std::unique_ptr<TaskKernel> make_merge_cuda(KernelCache& cache, const MergeSpec& spec);
@@ -48,5 +48,13 @@ std::size_t take_scratch_cuda(const BlockSpec& spec);
 // sort_cuda.cpp: the block operations "sort" and "topk", but for complex numbers.
 std::unique_ptr<TaskKernel> make_sort_cuda(KernelCache& cache, const BlockSpec& spec);
 std::size_t sort_scratch_cuda(device::cuda::CudaSystem& system, const BlockSpec& spec);
+
+// groupby_cuda.cpp: the block operations "groupby" and "groupby_merge".
+std::unique_ptr<TaskKernel> make_groupby_cuda(KernelCache& cache, const BlockSpec& spec);
+std::size_t groupby_scratch_cuda(const BlockSpec& spec);
+
+// histogram_cuda.cpp: the block operation "histogram" without weights.
+std::unique_ptr<TaskKernel> make_histogram_cuda(KernelCache& cache, const BlockSpec& spec);
+std::size_t histogram_scratch_cuda(const BlockSpec& spec);
 
 }  // namespace tessera::kernels::cuda

@@ -2,9 +2,11 @@
 #include <array>
 #include <vector>
 
+#include "core/text.hpp"
 #include "kernels/host/piece_copy.hpp"
 #include "kernels/host/program_host.hpp"
 #include "kernels/host/tasks.hpp"
+#include "tessera/error.hpp"
 
 namespace tessera::kernels::host {
 
@@ -187,21 +189,7 @@ class ProgramTask : public TaskKernel {
 
   BoundRead bind_load(const ProgramSpec::Load& load, const TaskBox& box, const TaskArgs& args,
                       std::byte*& gathered) const {
-    if (load.input < 0) {
-      // Existing memory: the whole array is one block with strides of its own.
-      BoundRead out;
-      std::int64_t offset = 0;
-      for (std::size_t d = 0; d < load.from.read.size(); ++d) {
-        const array::AxisRead& read = load.from.read[d];
-        offset += read.offset * load.memory_strides[d];
-        if (read.axis < 0) continue;
-        const auto a = static_cast<std::size_t>(read.axis);
-        offset += read.step * box.begin[a] * load.memory_strides[d];
-        out.strides[a] += read.step * load.memory_strides[d];
-      }
-      out.data = load.memory.get() + offset * static_cast<std::int64_t>(itemsize(load.from.dtype));
-      return out;
-    }
+    if (load.input < 0) return bind_memory(load.from, box, load.memory.get(), load.memory_strides);
     const std::span<const Piece> pieces = args.input(static_cast<std::size_t>(load.input));
     if (!load.mirror) {
       if (pieces.size() > 1 && gathers()) return gather(load.from, box, pieces, gathered);
@@ -235,7 +223,16 @@ class ProgramTask : public TaskKernel {
 
 }  // namespace
 
-std::unique_ptr<TaskKernel> make_program(const ProgramSpec& spec) { return std::make_unique<ProgramTask>(spec); }
+std::unique_ptr<TaskKernel> make_program(const ProgramSpec& spec) {
+  for (const ProgramSpec::Load& load : spec.loads) {
+    if (load.cuda == nullptr) continue;
+    throw InvalidArgument(core::text(
+        "[from_cuda] memory of a GPU is read in sessions on GPUs; got some of device ",
+        load.cuda->device, " in a session on the host; try SessionOptions::devices = \"cuda:",
+        load.cuda->device, "\""));
+  }
+  return std::make_unique<ProgramTask>(spec);
+}
 
 std::size_t program_scratch(const ProgramSpec& spec) { return ProgramTask(spec).scratch_bytes(); }
 

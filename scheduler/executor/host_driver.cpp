@@ -79,8 +79,11 @@ DispatcherOptions dispatcher_options(const device::HostDevices& devices, const P
                                      const HostRunOptions& options) {
   DispatcherOptions out;
   const std::uint32_t slots = options.slots > 0 ? options.slots : slots_for(plan, devices);
-  for (const device::Device& device : devices.devices())
-    out.devices.push_back({device.pool->limit_bytes(), slots, device::to_string(device.id)});
+  for (std::size_t d = 0; d < devices.devices().size(); ++d) {
+    const device::Device& device = devices.devices()[d];
+    out.devices.push_back(
+        {device.pool->limit_bytes() - devices.lent_bytes(d), slots, device::to_string(device.id)});
+  }
   out.host_budget_bytes = devices.host_tier().limit_bytes();
   out.disk_budget_bytes = devices.disk_tier().limit_bytes();
   out.window = options.window;

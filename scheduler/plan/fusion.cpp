@@ -87,8 +87,9 @@ bool is_map(const Node& node) {
 
 bool is_free(const Node& node) {
   return std::holds_alternative<array::Constant>(node.attributes) ||
-         std::holds_alternative<array::Arange>(node.attributes) || std::holds_alternative<array::Eye>(node.attributes) ||
-         std::holds_alternative<array::HostMemory>(node.attributes);
+         std::holds_alternative<array::Arange>(node.attributes) ||
+         std::holds_alternative<array::Eye>(node.attributes) ||
+         std::holds_alternative<array::ExistingMemory>(node.attributes);
 }
 
 Fusion::Fusion(const std::vector<Array>& roots, bool fuse) {
@@ -127,7 +128,8 @@ bool Fusion::cheap_to_repeat(const Node* node, std::size_t times) const {
   std::vector<const Node*> seen{node};
   for (std::size_t i = 0; i < seen.size(); ++i) {
     const Node& at = *seen[i];
-    if (!may_be_part(at) || std::holds_alternative<array::HostMemory>(at.attributes) || (&at != node && surely_stored_.contains(&at))) {
+    if (!may_be_part(at) || std::holds_alternative<array::ExistingMemory>(at.attributes) ||
+        (&at != node && surely_stored_.contains(&at))) {
       read_bytes += bytes_of(at.outputs[0]);
       continue;
     }

@@ -70,11 +70,12 @@ class ProgramBuilder {
       instr.args[0] = index(0, strides, read);
       return push(instr);
     }
-    if (const auto* memory = std::get_if<array::HostMemory>(&node.attributes)) {
+    if (const auto* memory = std::get_if<array::ExistingMemory>(&node.attributes)) {
       kernels::ProgramSpec::Load load;
       load.from = {read, ChunkGrid::whole(output.shape), output.dtype};
       load.memory = memory->data;
       load.memory_strides = memory->strides;
+      load.cuda = memory->cuda;
       return push_load(std::move(load));
     }
     return emit_operation(node, read);

@@ -274,7 +274,7 @@ Dense evaluate(const Array& x) {
   if (const auto* eye = std::get_if<array::Eye>(&node.attributes)) {
     return make_dense(shape, [&](const Position& i) { return i[1] - i[0] == eye->k ? 1.0 : 0.0; });
   }
-  if (const auto* memory = std::get_if<array::HostMemory>(&node.attributes)) {
+  if (const auto* memory = std::get_if<array::ExistingMemory>(&node.attributes)) {
     return make_dense(shape, [&](const Position& index) {
       std::int64_t offset = 0;
       for (std::size_t i = 0; i < index.size(); ++i) offset += index[i] * memory->strides[i];

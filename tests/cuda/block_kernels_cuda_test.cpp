@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "array/block_attributes.hpp"
@@ -355,6 +357,44 @@ TEST(BlockKernelsCuda, TakeAsTheHostDoes) {
       TaskRunner runner(task);
       EXPECT_EQ(runner.on_host(), runner.on_device(machine.system, *machine.registry))
           << dtype << " round " << round << " block " << block;
+    }
+  }
+}
+
+// Edges that elements lie on, bins without width, more bins than a block of threads counts by
+// itself.
+TEST(BlockKernelsCuda, HistogramAsTheHostDoes) {
+  Machine machine(std::size_t{64} << 20, 77);
+  Random random(test::kBlockSeed + 11);
+  for (const DType dtype : {DType::kBool, DType::kInt8, DType::kUInt16, DType::kInt32,
+                            DType::kUInt64, DType::kFloat32, DType::kFloat64}) {
+    for (const std::int64_t bins : {1, 7, 300, 5000}) {
+      auto attributes = std::make_shared<array::HistogramAttributes>();
+      for (std::int64_t i = 0; i <= bins; ++i) {
+        const double even = -6.0 + 12.0 * static_cast<double>(i) / static_cast<double>(bins);
+        attributes->edges.push_back(bins == 7 ? std::round(even * even * even / 30.0) : even);
+      }
+      StoredArray array(random_grid(random, {uniform(random, 1, 60), 90}), dtype);
+      array.fill_small(random);
+      if (dtype == DType::kFloat64) {
+        array.fill_normal<double>(random);
+        auto* first = reinterpret_cast<double*>(array.blocks[0].data());
+        first[0] = std::numeric_limits<double>::quiet_NaN();
+        first[1] = attributes->edges.back();
+        first[2] = std::numeric_limits<double>::infinity();
+      }
+      const BlockIndex counts = array.grid.counts();
+      const ChunkGrid out({AxisChunks::regular(counts[0], 1), AxisChunks::regular(counts[1], 1),
+                           AxisChunks::regular(bins, bins)});
+      const BlockSpec spec = block_spec(attributes, array, out, DType::kInt64);
+      for (std::int64_t block = 0; block < out.block_count(); ++block) {
+        TaskCase task{.spec = spec, .block = block, .coords = out.unlinear(block)};
+        task.inputs.push_back({&array, {block}});
+        task.outputs.emplace_back(out, DType::kInt64);
+        TaskRunner runner(task);
+        EXPECT_EQ(runner.on_host(), runner.on_device(machine.system, *machine.registry))
+            << dtype << " " << bins << " bins, block " << block;
+      }
     }
   }
 }

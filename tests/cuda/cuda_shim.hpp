@@ -153,4 +153,11 @@ inline Status run(void (*kernel)(const void* const*), bool barriers, const unsig
 
 }  // namespace tessera_shim
 
+// Threads follow each other.
+template <class T>
+T atomicAdd(T* to, T value) {
+  const T before = *to;
+  *to += value;
+  return before;
+}
 #define __syncthreads tessera_shim::barrier

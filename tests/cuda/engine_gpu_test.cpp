@@ -2,6 +2,7 @@
 
 #include <cctype>
 
+#include "tessera/tessera.hpp"
 #include "tests/cuda/engine_on_cuda.hpp"
 #include "tests/scheduler/on_ranks.hpp"
 
@@ -71,6 +72,23 @@ TEST_P(EngineGpu, SameBitsOnTwoRanks) {
     for (const auto& arrays : outcome.value)
       expect_same_bits(wanted, arrays, workload().name + " on two ranks");
   }
+}
+
+TEST(EngineGpuMemory, BlocksGoOutAndInAgain) {
+  if (const std::string problem = why_no_gpu(); !problem.empty()) GTEST_SKIP() << problem;
+  Session session(ample("cuda:0"));
+  const SessionScope scope(session);
+  const Array x = random::normal({900, 700}, {.chunks = {250, 700}, .seed = 4});
+  const HostArray wanted = (x.T() * 2.0).compute();
+  std::vector<Array> parts;
+  for (const DeviceBlock& block : compute_blocks(x)) {
+    EXPECT_TRUE(block.on_cuda);
+    parts.push_back(from_cuda(block.memory.get(), block.dtype, block.shape,
+                              {.owner = block.memory, .stream = nullptr}));
+  }
+  const HostArray got = (concatenate(parts).T() * 2.0).compute();
+  expect_same_bits({wanted}, {got}, "blocks that were out");
+  EXPECT_THROW(from_cuda(got.span<double>().data(), {700, 900}), InvalidArgument);
 }
 
 INSTANTIATE_TEST_SUITE_P(Workloads, EngineGpu,

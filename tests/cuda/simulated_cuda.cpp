@@ -79,6 +79,18 @@ int host_allocate(void** data, std::size_t bytes) {
   });
 }
 
+int memory_device(const void* data, int* device) {
+  return guarded("memory_device", [&](Machine& machine) {
+    *device = -1;
+    for (std::size_t d = 0; d < machine.memories.size(); ++d) {
+      const std::byte* begin = machine.memories[d].begin;
+      if (data >= begin && data < begin + machine.options.memory_bytes)
+        *device = static_cast<int>(d);
+    }
+    return 0;
+  });
+}
+
 int stream_create(int device, void** stream) {
   return guarded("stream_create", [&](Machine& machine) {
     auto* made = new Stream;
@@ -237,6 +249,7 @@ void fill_memory(TesseraCudaApi& api) {
     const int failure = machine.begin_call("pool_free");
     return failure != 0 ? failure : status;
   };
+  api.memory_device = memory_device;
   api.host_allocate = host_allocate;
   api.host_free = [](void* data) {
     std::free(data);
@@ -280,6 +293,17 @@ void fill_streams(TesseraCudaApi& api) {
     machine.events.erase(event);
     delete event;
     return 0;
+  };
+  api.event_behind = [](int, void* stream, void** event) {
+    return guarded("event_behind", [&](Machine& machine) {
+      auto* made = new Event;
+      machine.events.insert(made);
+      *event = made;
+      if (stream == nullptr) return 0;  // nothing goes over the default stream
+      made->stream = static_cast<Stream*>(stream);
+      machine.put(stream, {nullptr, made, ++made->recorded, false});
+      return 0;
+    });
   };
   api.event_record = event_record;
   api.event_query = event_query;

@@ -120,9 +120,10 @@ TEST(Dlpack, WhatItCannotReadStaysTheCallers) {
       "the elements must be bool, integers, float32, float64 or complex; got DLPack's type code 2 "
       "of ";
   Tensor device(values.data(), kDouble, {8});
-  device.managed.dl_tensor.device = {kDLCUDA, 0};
+  device.managed.dl_tensor.device = {kDLROCM, 0};
   refused(device,
-          "the tensor's memory must be the host's; got device type 2; try copying it to the host");
+          "the tensor's memory must be the host's or a CUDA device's; got device type 10; try "
+          "copying it to the host");
   refused(Tensor(values.data(), {kDLFloat, 16, 1}, {8}), kinds + "16 bits and 1 lanes");
   refused(Tensor(values.data(), {kDLFloat, 64, 4}, {2}), kinds + "64 bits and 4 lanes");
   Tensor odd(values.data(), kDouble, {7});

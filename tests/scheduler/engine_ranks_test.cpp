@@ -4,6 +4,7 @@
 #include <cstring>
 #include <exception>
 #include <functional>
+#include <set>
 #include <thread>
 
 #include "engine_workloads.hpp"
@@ -402,6 +403,25 @@ TEST(EngineRanksFaults, DelayedCallsAreRefused) {
               std::string::npos)
         << outcome.value;
   }
+}
+
+TEST(EngineRanksKept, EachRankIsHandedTheBlocksThatItMade) {
+  const auto got = on_ranks(3, {.devices = "host:2", .workers = 1}, [](int, Session& session) {
+    return session.compute_blocks(random::normal({40, 30}, {.chunks = {7, 30}, .seed = 5}) * 2.0);
+  });
+  const HostArray wanted =
+      (random::normal({40, 30}, {.chunks = {7, 30}, .seed = 5}) * 2.0).compute();
+  std::set<std::int64_t> seen;
+  for (const auto& rank : got) {
+    ASSERT_EQ(rank.error, "");
+    for (const DeviceBlock& block : rank.value) {
+      EXPECT_TRUE(seen.insert(block.index[0]).second);
+      EXPECT_EQ(std::memcmp(block.memory.get(), wanted.span<double>().data() + 30 * block.start[0],
+                            static_cast<std::size_t>(30 * block.shape[0]) * sizeof(double)),
+                0);
+    }
+  }
+  EXPECT_EQ(seen.size(), 6U);
 }
 
 }  // namespace

@@ -105,6 +105,44 @@ TEST(Session, MovesWithWhatItKeeps) {
   EXPECT_EQ(first.compute({sum(kept)})[0].item<double>(), 10.0);
 }
 
+TEST(Session, HandsOutBlocksThatOutliveIt) {
+  const Array x = rechunk(reshape(arange(30.0), {6, 5}), {4, 3}) * 2.0;
+  std::vector<DeviceBlock> blocks;
+  {
+    Session session(on("host:2"));
+    blocks = session.compute_blocks(x);
+    EXPECT_EQ(session.compute_blocks(zeros({0, 3}))[0].shape, (Shape{0, 3}));
+    EXPECT_EQ(session.compute_blocks(zeros({}))[0].start, Shape{});
+  }
+  ASSERT_EQ(blocks.size(), 4U);
+  std::vector<double> got(30, -1.0);
+  for (const DeviceBlock& block : blocks) {
+    EXPECT_FALSE(block.on_cuda);
+    EXPECT_EQ(block.dtype, float64);
+    const auto* values = static_cast<const double*>(block.memory.get());
+    for (std::int64_t i = 0; i < block.shape[0]; ++i) {
+      for (std::int64_t j = 0; j < block.shape[1]; ++j)
+        got[static_cast<std::size_t>(5 * (block.start[0] + i) + block.start[1] + j)] = *values++;
+    }
+  }
+  for (std::size_t i = 0; i < 30; ++i) EXPECT_EQ(got[i], 2.0 * static_cast<double>(i));
+  EXPECT_EQ(blocks[3].index, (Shape{1, 1}));
+}
+
+TEST(Session, BlocksThatAreHandedOutTakeRoom) {
+  SessionOptions options = on("host");
+  options.device_memory_bytes = kMiB;
+  Session session(options);
+  const Array half = zeros({kMiB / 16}, {.chunks = {kMiB / 64}}) + 1.0;
+  std::vector<DeviceBlock> blocks = session.compute_blocks(half);
+  const Array more = zeros({3 * kMiB / 32}, {.chunks = {kMiB / 64}}) + 1.0;
+  EXPECT_EQ(thrown<OutOfMemory>([&] { session.persist({more}); }).find("["), 0U);
+  EXPECT_EQ(session.compute({sum(half)})[0].item<double>(), kMiB / 16);
+  blocks.clear();
+  session.persist({more});
+  EXPECT_EQ(session.resident_bytes(), 0U);
+}
+
 TEST(Session, ABackgroundComputationOutlivesItsSession) {
   std::future<std::vector<HostArray>> result;
   {

@@ -224,6 +224,31 @@ int event_create(int device, void** event) {
 
 int event_destroy(void* event) { return cudaEventDestroy(event_of(event)); }
 
+int event_behind(int device, void* stream, void** event) {
+  *event = nullptr;
+  const OnDevice there(device);
+  if (there.status() != cudaSuccess) return there.status();
+  cudaEvent_t made = nullptr;
+  cudaError_t status = cudaEventCreateWithFlags(&made, cudaEventDisableTiming);
+  if (status != cudaSuccess) return status;
+  status = cudaEventRecord(made, stream_of(stream));
+  if (status != cudaSuccess) {
+    cudaEventDestroy(made);
+    return status;
+  }
+  *event = made;
+  return cudaSuccess;
+}
+
+int memory_device(const void* data, int* device) {
+  cudaPointerAttributes is{};
+  const cudaError_t status = cudaPointerGetAttributes(&is, data);
+  if (status != cudaSuccess) return status;
+  const bool there = is.type == cudaMemoryTypeDevice || is.type == cudaMemoryTypeManaged;
+  *device = there ? is.device : -1;
+  return cudaSuccess;
+}
+
 int event_record(void* event, void* stream) {
   return cudaEventRecord(event_of(event), stream_of(stream));
 }
@@ -291,12 +316,14 @@ void add_runtime(TesseraCudaApi& api) {
   api.pool_free = pool_free;
   api.host_allocate = host_allocate;
   api.host_free = host_free;
+  api.memory_device = memory_device;
   api.stream_create = stream_create;
   api.stream_destroy = stream_destroy;
   api.stream_synchronize = stream_synchronize;
   api.stream_wait = stream_wait;
   api.event_create = event_create;
   api.event_destroy = event_destroy;
+  api.event_behind = event_behind;
   api.event_record = event_record;
   api.event_query = event_query;
   api.event_synchronize = event_synchronize;
