@@ -165,6 +165,8 @@ class Dispatcher {
   /// Whether no other rank can help either: the first unfinished task has its inputs and finds no
   /// room.
   bool starved() const noexcept;
+  /// Whether none can help but those who have blocks of this rank still to take.
+  bool starved_unless_taken() const noexcept;
 
   /// Whether it runs a task of the plan, and moves no block between ranks.
   bool computes(TaskId id) const {

@@ -68,9 +68,10 @@ void Dispatcher::announced(BlockKey key) {
   run_devices();
 }
 
-bool Dispatcher::starved() const noexcept {
-  if (share_ == nullptr || in_flight_ > 0 || cancelled_ || unsent_ > 0 || head_ == tail_)
-    return false;
+bool Dispatcher::starved() const noexcept { return unsent_ == 0 && starved_unless_taken(); }
+
+bool Dispatcher::starved_unless_taken() const noexcept {
+  if (share_ == nullptr || in_flight_ > 0 || cancelled_ || head_ == tail_) return false;
   if (tasks_[head_ & ring_mask_].phase == Phase::kReady) return true;
   return std::any_of(devices_.begin(), devices_.end(), [this](const Device& device) {
     return !device.fetches.empty() && device.fetches.front().first == head_;

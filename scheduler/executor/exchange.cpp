@@ -10,7 +10,7 @@
 namespace tessera::scheduler {
 
 namespace {
-enum Kind : std::uint32_t { kBegin, kAnnounce, kPull, kBlock, kEnd, kDirect, kLink, kLost };
+enum Kind : std::uint32_t { kBegin, kAnnounce, kPull, kBlock, kEnd, kDirect, kLink, kLost, kQuiet };
 
 constexpr std::size_t kMostText = std::size_t{64} << 10;
 constexpr int kDeviceShift = 32;  // beside a slot
@@ -238,6 +238,8 @@ void Exchange::Step::send_block(comm::Rank to, std::uint32_t request, const std:
                             std::move(done));
 }
 
+void Exchange::Step::quiet(bool is) { post_all(kQuiet, is ? 1 : 0, attempt_, 0, {}); }
+
 void Exchange::Step::end() { tell_end(How::kWell, {}); }
 
 void Exchange::Step::end(const std::string& failure) { tell_end(How::kFailed, failure); }
@@ -383,6 +385,8 @@ void Exchange::tell(const Message& message, std::size_t bytes) noexcept {
       return client->peer_pulls(from, key, e.flags, static_cast<std::int32_t>(e.a >> kDeviceShift));
     case kBlock:
       return client->block_arrived(from, e.flags, bytes);
+    case kQuiet:
+      return client->peer_is_quiet(from, e.flags != 0);
     case kEnd: {
       const bool again = e.flags == static_cast<std::uint32_t>(How::kAgain);
       return client->peer_ends(from, e.flags != 0 ? &message.text : nullptr, again);

@@ -59,6 +59,9 @@ class ExchangeClient {
                                    std::size_t bytes) noexcept = 0;
   virtual void direct_arrived(std::uint32_t request,
                               const std::exception_ptr& failure) noexcept = 0;
+  /// Nothing is under way there, and it waits for others; or it goes on, which it says before it
+  /// does.
+  virtual void peer_is_quiet(comm::Rank peer, bool is) noexcept = 0;
   /// `failure` says why it failed; null where all went well. `again`: because a rank is lost, and
   /// there will be another attempt unless this rank, too, has got through.
   virtual void peer_ends(comm::Rank peer, const std::string* failure, bool again) noexcept = 0;
@@ -114,6 +117,8 @@ class Exchange final : public comm::Receiver {
     /// From device to device, where there is a link; else false.
     bool send_direct(comm::Route route, std::uint32_t request, const std::byte* data,
                      std::size_t bytes, comm::Messenger::Done done);
+    /// Tells all whether this rank waits for them with nothing under way.
+    void quiet(bool is);
     /// Nothing more is sent, and all went well, or why it did not. Only the first end of an attempt
     /// counts.
     void end();

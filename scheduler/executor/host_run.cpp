@@ -49,7 +49,10 @@ void HostRun::work(std::unique_lock<std::mutex>& lock, int thread) {
       // While all there is to do is waiting for other ranks, nobody else would see that a stop was
       // asked for.
       if (step_ != nullptr && !reporting_ && !end_told_ && stopped()) report(lock);
-      if (step_ != nullptr && !reporting_) name_slow_peers();
+      if (step_ != nullptr && !reporting_) {
+        name_slow_peers();
+        watch_standstill(lock);
+      }
     }
     if (thread == 0 && options_.progress) report_progress(lock);
   }
@@ -156,7 +159,10 @@ void HostRun::report_progress(std::unique_lock<std::mutex>& lock) {
 // taking work and add to what is finished, which this thread looks at again before it leaves.
 void HostRun::report(std::unique_lock<std::mutex>& lock) {
   reporting_ = true;
-  if (step_ != nullptr) named_ = quiet_since_ = clock_.now();
+  if (step_ != nullptr) {
+    named_ = quiet_since_ = clock_.now();
+    if (quiet_told_) tell_quiet(lock, false);
+  }
   do {
     batch_.swap(finished_items_);
     events_.swap(peer_events_);

@@ -126,6 +126,7 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   std::byte* direct_target(comm::Rank peer, std::uint32_t request,
                            std::size_t bytes) noexcept override;
   void direct_arrived(std::uint32_t request, const std::exception_ptr& failure) noexcept override;
+  void peer_is_quiet(comm::Rank peer, bool is) noexcept override;
   void peer_ends(comm::Rank peer, const std::string* failure, bool again) noexcept override;
   void peer_lost(comm::Rank peer, const std::string& why) noexcept override;
   /// While it lives, the run hears what other ranks tell.
@@ -148,6 +149,8 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   void fail_run(const std::exception_ptr& error, const std::vector<WorkItem*>& given_up) noexcept;
   bool tell_end(std::unique_lock<std::mutex>& lock);
   void name_slow_peers();
+  void tell_quiet(std::unique_lock<std::mutex>& lock, bool is);
+  void watch_standstill(std::unique_lock<std::mutex>& lock);
   bool peers_are_done() const noexcept;
   /// Host memory of blocks on their way in one direction, and those that wait for some, in order.
   /// Of the reporting thread.
@@ -217,6 +220,7 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   std::vector<WorkItem*> finished_items_;
   std::vector<PeerEvent> peer_events_;
   std::vector<bool> peer_ended_;  // by rank; its own is true
+  std::vector<std::optional<Clock::time_point>> peer_quiet_;  // by rank: since when it is
   std::exception_ptr error_;
   std::int64_t done_tasks_ = 0;
   int near_ = 0;     // threads that report or run a short batch, and come for more
@@ -224,6 +228,7 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   bool reporting_ = false;
   bool caller_waits_ = false;
   bool over_ = false;
+  bool quiet_told_ = false;
   Clock::time_point last_progress_;
   Clock::time_point quiet_since_;  // with several ranks: nothing was reported
   Clock::time_point named_;        // the last time that somebody was waited for too long

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/environment.hpp"
+#include "core/job.hpp"
 #include "core/text.hpp"
 #include "scheduler/executor/host_run.hpp"
 #include "scheduler/executor/task_error.hpp"
@@ -20,12 +21,15 @@ namespace tessera::scheduler {
 namespace {
 // A live rank is waited for however long it takes, but not in silence.
 constexpr std::chrono::seconds kSlow{30};
+// How long a rank is quiet before it says so.
+constexpr std::chrono::seconds kQuiet{1};
 }  // namespace
 
 HostRun::Listening::Listening(HostRun& run) : step_(run.step_) {
   if (step_ == nullptr) return;
   run.peer_ended_.assign(static_cast<std::size_t>(run.share_.ranks()), false);
   run.peer_ended_[static_cast<std::size_t>(run.share_.self().number)] = true;
+  run.peer_quiet_.assign(static_cast<std::size_t>(run.share_.ranks()), std::nullopt);
   run.peer_failed_.assign(static_cast<std::size_t>(run.share_.ranks()), false);
   run.last_block_.assign(static_cast<std::size_t>(run.share_.ranks()), {-1, 0});
   run.fingerprint_ = fingerprint(*run.plan_, run.options_.profile);
@@ -438,6 +442,39 @@ void HostRun::name_slow_peers() {
   core::log(core::LogLevel::kWarning,
             core::text("step ", step_->number(), " waits for ", names, ": nothing came for ",
                        std::llround(time.count()), " s"));
+}
+
+void HostRun::peer_is_quiet(comm::Rank peer, bool is) noexcept {
+  const std::lock_guard lock(mutex_);
+  auto& since = peer_quiet_[static_cast<std::size_t>(peer.number)];
+  since = is ? std::optional(clock_.now()) : std::nullopt;
+}
+
+void HostRun::tell_quiet(std::unique_lock<std::mutex>& lock, bool is) {
+  quiet_told_ = is;
+  lock.unlock();
+  step_->quiet(is);
+  lock.lock();
+}
+
+// Where each rank waits for another to make room, none ever will: which is so when all have been
+// quiet for longer than a word of theirs can be on its way. A rank whose words take longer than the
+// time of silence is lost.
+void HostRun::watch_standstill(std::unique_lock<std::mutex>& lock) {
+  if (outstanding_ > 0 || stopped() || broken_ || end_told_ || dispatcher_.finished()) return;
+  const Clock::time_point now = clock_.now();
+  const auto elapsed = core::elapsed(quiet_since_, now);
+  if (elapsed < kQuiet) return;
+  if (!quiet_told_) return tell_quiet(lock, true);
+  const std::chrono::duration<double> long_enough(2 * core::job().silence_s);
+  if (elapsed < long_enough || !dispatcher_.starved_unless_taken()) return;
+  for (std::size_t r = 0; r < peer_ended_.size(); ++r) {
+    if (peer_ended_[r]) continue;
+    if (!peer_quiet_[r] || core::elapsed(*peer_quiet_[r], now) < long_enough) return;
+  }
+  fail(std::make_exception_ptr(
+      OutOfMemory(dispatcher_.stuck_reason() + "; the other ranks wait, too", 0, 0, 0)));
+  report(lock);
 }
 
 bool HostRun::peers_are_done() const noexcept {

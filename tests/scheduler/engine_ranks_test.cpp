@@ -319,6 +319,41 @@ TEST(EngineRanksFaults, ASlowRankIsWaitedForAndNamed) {
   EXPECT_EQ(outcomes[0].value, outcomes[1].value);
 }
 
+// Each rank keeps half of an array that takes all its memory, and needs blocks of the other half:
+// none has room for one, and none can give up its own before the others have taken them.
+TEST(EngineRanksFaults, RanksThatAllWaitForRoomSaySo) {
+  const core::ManualClock clock(std::chrono::seconds(2));
+  SessionOptions options = plain();
+  options.devices = "host";
+  options.device_memory_bytes = 180 * kKiB;
+  options.host_memory_bytes = 0;
+  options.disk_memory_bytes = 0;
+  const auto outcomes = on_ranks(
+      2, options,
+      [&](int, Session& session) {
+        const Array x = map_blocks(
+            [](std::span<const InputBlock>, const OutputBlock& out) {
+              std::fill_n(out.as<double>(), out.size(), 1.0);
+            },
+            {}, {.dtype = float64, .shape = Shape{192, 192}, .chunks = Chunks{48, 48}});
+        std::string error;
+        try {
+          const Array kept = session.persist({x})[0];  // 144 KiB on each
+          session.compute({kept + kept.T()});
+        } catch (const Error& e) {
+          error = e.what();
+        }
+        return std::pair(error, (ones({4}, {.chunks = {2}}) + 1.0).compute().span<double>()[3]);
+      },
+      [&](int, scheduler::Seams& seams) { seams.clock = &clock; });
+  for (const auto& outcome : outcomes) {
+    EXPECT_EQ(outcome.error, "");
+    EXPECT_NE(outcome.value.first.find("no room can be made on host:0"), std::string::npos)
+        << outcome.value.first;
+    EXPECT_EQ(outcome.value.second, 2.0);
+  }
+}
+
 TEST(EngineRanksFaults, AStopOnOneRankStopsAll) {
   const auto outcomes = on_ranks(2, plain(), [](int rank, Session& session) {
     const Array x = random::normal({600, 600}, {.chunks = {20, 20}, .seed = 1});
