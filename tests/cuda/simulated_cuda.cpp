@@ -367,7 +367,9 @@ int Machine::run_step(Stream& stream) {
   if (stream.steps.front().waits) {
     const Step waiting = stream.steps.front();
     if (waiting.event->fired < waiting.count) {
+      stream.waiting = true;
       const int status = drain(*waiting.event->stream, waiting.event, waiting.count);
+      stream.waiting = false;
       if (status != 0) return status;
     }
     stream.steps.pop_front();
@@ -403,6 +405,7 @@ void Machine::wander() {
   auto chosen = streams.begin();
   std::advance(chosen, random() % streams.size());
   Stream& stream = **chosen;
+  if (stream.waiting) return;
   for (std::uint64_t left = random() % 3; left > 0 && !stream.steps.empty(); --left) {
     if (stream.steps.front().waits && stream.steps.front().event->fired < stream.steps.front().count)
       return;

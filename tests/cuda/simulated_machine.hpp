@@ -38,6 +38,7 @@ struct Step {
 struct Stream {
   int device = 0;
   std::deque<Step> steps;
+  bool waiting = false;  ///< its first step is: another stream runs for it
 };
 
 /// A function of a built kernel library, and the bytes of each parameter.
