@@ -385,11 +385,12 @@ TEST(ReduceOps, ExtremesTogetherAreThoseOfEach) {
                chance(rng, 0.5)};
         c.x.fill(rng, 0.01);
         expect_reductions(c);
+        const auto places = place_strides(shape, reduced);
         const auto outputs = [&](const std::vector<ReduceOp>& ops) {
           c.ops = ops;
           const test::RunInput input{.shape = shape,
                                      .loads = {&c.x},
-                                     .indices = {{0, place_strides(shape, reduced)}},
+                                     .indices = {{0, places}},
                                      .stores = {}};
           return test::run(PreparedProgram(program_of(c)), input);
         };
