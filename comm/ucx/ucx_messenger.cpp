@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "core/environment.hpp"
 #include "core/text.hpp"
 #include "tessera/error.hpp"
 
@@ -14,8 +15,11 @@ namespace {
 constexpr std::size_t kLeastBytes = std::size_t{16} << 10;
 // How long the socket has to notice what became of a peer that UCX has lost.
 constexpr std::chrono::milliseconds kGrace{1000};
-// How long a rank that leaves waits for those who have not connected with it.
+// How long a rank that leaves waits for those who have not connected with it, and one that stops
+// listening for those who were lost while they may have been about to.
 constexpr std::chrono::milliseconds kComing{500};
+// How long a body waits for UCX to connect.
+constexpr std::chrono::seconds kPatience{5};
 constexpr int kWaitMs = 100;
 // A word between messengers: the body of this number is here.
 constexpr std::uint32_t kTaken = kFirstOwnKind;
@@ -94,7 +98,7 @@ void UcxMessenger::connect(std::unique_ptr<SocketMessenger> control,
     peer->near = r < readable.size() && readable[r] != 0;
     // Those after it come to this rank.
     int status = 0;
-    if (static_cast<std::int32_t>(r) < rank().number) {
+    if (static_cast<std::int32_t>(r) < rank().number && !peer->near) {
       const std::string address = from_hex(addresses[r]);
       const Header hello = {key_, 0, rank().number, 0, {}};
       status = api_.connect(worker_, address.data(), address.size(), &hello, sizeof hello,
@@ -125,7 +129,7 @@ void UcxMessenger::send(Rank to, const Envelope& envelope, const std::byte* body
   Peer* peer = known ? peers_[static_cast<std::size_t>(to.number)].get() : nullptr;
   if (peer != nullptr && !peer->near && bytes >= kLeastBytes) {
     const std::unique_lock lock(mutex_);
-    if (!peer->lost) {
+    if (!peer->lost && !peer->by_socket) {
       const std::uint64_t id = next_id_++;
       bodies_[id] = {peer, {key_, id, rank().number, 0, envelope}, body, bytes, std::move(done)};
       queue_.push_back(id);
@@ -151,8 +155,10 @@ void UcxMessenger::send_queued() {
       body.bytes = found->second.bytes;
     }
     Peer& peer = *body.to;
-    if (peer.closed || !peer.why_failed.empty()) continue;  // it fails when the loss is told
-    if (peer.ucx == nullptr) {
+    // It fails when the loss is told.
+    if (peer.closed || (peer.came && !peer.why_failed.empty())) continue;
+    if (!peer.came) {
+      if (peer.waiting.empty()) peer.waits_since = Clock::now();
       peer.waiting.push_back(body.header.id);
       continue;
     }
@@ -243,6 +249,9 @@ void UcxMessenger::run() {
     while (api_.progress(worker_) != 0) {
     }
     close_lost();
+    for (const auto& peer : peers_) {
+      if (peer != nullptr) give_up(*peer);
+    }
     if (listens_) stop_listening();
     bool idle = true;
     {
@@ -254,6 +263,7 @@ void UcxMessenger::run() {
   // UCX (1.13) falls over who is about to connect when it stops listening.
   for (const auto end = Clock::now() + kComing; listens_ && Clock::now() < end; stop_listening()) {
     if (api_.progress(worker_) == 0) api_.wait(worker_, 10);
+    close_lost();
   }
   close_lost();
 }
@@ -261,10 +271,45 @@ void UcxMessenger::run() {
 // When all have come who are to.
 void UcxMessenger::stop_listening() {
   for (auto r = static_cast<std::size_t>(rank().number) + 1; r < peers_.size(); ++r) {
-    if (peers_[r] != nullptr && !peers_[r]->came) return;
+    const Peer* peer = peers_[r].get();
+    if (peer == nullptr || peer->near || peer->came) continue;
+    if (!peer->closed || Clock::now() - peer->gone < kComing) return;
   }
   api_.stop_listening(worker_);
   listens_ = false;
+}
+
+// A peer with which UCX does not connect gets its bodies by socket. It may itself be connected and
+// send by UCX.
+void UcxMessenger::give_up(Peer& peer) {
+  if (peer.came || peer.closed) return;
+  const bool late =
+      !peer.waiting.empty() && (peer.by_socket || Clock::now() - peer.waits_since > kPatience);
+  if (peer.why_failed.empty() && !late) return;
+  if (!peer.by_socket) {
+    const std::string why = peer.why_failed.empty() ? "it does not answer" : peer.why_failed;
+    core::log(core::LogLevel::kWarning,
+              core::text("blocks for rank ", peer.rank.number, " on ", peer.host,
+                         " go over TCP: UCX does not connect: ", why,
+                         "; try a TESSERA_INTERFACE of a network in UCX_NET_DEVICES"));
+  }
+  if (!std::exchange(peer.why_failed, {}).empty() && peer.ucx != nullptr)
+    api_.close(worker_, std::exchange(peer.ucx, nullptr));
+  peer.failed = Clock::time_point::max();
+  std::vector<Body> bodies;
+  {
+    const std::lock_guard lock(mutex_);
+    peer.by_socket = true;
+    for (const std::uint64_t id : std::exchange(peer.waiting, {})) {
+      const auto found = bodies_.find(id);
+      if (found == bodies_.end()) continue;
+      bodies.push_back(std::move(found->second));
+      bodies_.erase(found);
+    }
+    changed_.notify_all();
+  }
+  for (Body& body : bodies)
+    control_->send(peer.rank, body.header.envelope, body.data, body.bytes, std::move(body.done));
 }
 
 void UcxMessenger::close_lost() {
@@ -276,12 +321,13 @@ void UcxMessenger::close_lost() {
       const std::lock_guard lock(mutex_);
       is_lost = peer.lost;
     }
-    if (!is_lost && Clock::now() > peer.failed && Clock::now() - peer.failed > kGrace) {
+    if (!is_lost && peer.came && Clock::now() > peer.failed &&
+        Clock::now() - peer.failed > kGrace) {
       control_->cut(peer.rank, "UCX says: " + peer.why_failed);
       peer.failed = Clock::time_point::max();
     }
     if (!is_lost || peer.why_lost.empty()) continue;
-    peer.closed = true;
+    if (!std::exchange(peer.closed, true)) peer.gone = Clock::now();
     if (peer.ucx != nullptr) api_.close(worker_, std::exchange(peer.ucx, nullptr));
     if (peer.coming > 0 || peer.leaving > 0) continue;
     const std::string why = std::exchange(peer.why_lost, {});
@@ -302,16 +348,21 @@ UcxMessenger::Peer* UcxMessenger::find_peer(const Header& header) {
   return header.key == key_ && from < peers_.size() ? peers_[from].get() : nullptr;
 }
 
-void* UcxMessenger::when_came(void* context, const void* hello, std::size_t hello_bytes,
+void* UcxMessenger::when_came(void* context, void* name, const void* hello, std::size_t hello_bytes,
                               TesseraUcxPeer* ucx) {
   auto* self = static_cast<UcxMessenger*>(context);
   Header is;
   if (hello_bytes != sizeof is) return nullptr;
   std::memcpy(&is, hello, sizeof is);
-  Peer* peer = self->find_peer(is);
-  if (peer == nullptr || peer->ucx != nullptr || peer->closed) return nullptr;
+  auto* peer = static_cast<Peer*>(name);
+  if (peer != nullptr) {
+    if (is.key != self->key_ || is.from != self->rank().number || peer->closed) return nullptr;
+  } else {
+    peer = self->find_peer(is);
+    if (peer == nullptr || peer->ucx != nullptr || peer->closed) return nullptr;
+    peer->ucx = ucx;
+  }
   peer->came = true;
-  peer->ucx = ucx;
   const std::lock_guard lock(self->mutex_);
   for (const std::uint64_t id : std::exchange(peer->waiting, {})) self->queue_.push_back(id);
   return peer;

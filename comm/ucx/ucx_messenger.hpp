@@ -20,7 +20,8 @@ namespace tessera::comm {
 
 /// Messages with long bodies go through UCX, all others, and the news of losses, over a messenger
 /// of sockets. A thread drives UCX. A body is its sender's again when the receiver has said so over
-/// the socket; a peer that UCX alone cannot reach any more is lost.
+/// the socket; a peer that UCX alone cannot reach any more is lost. One with which it never
+/// connects gets all its messages by socket.
 class UcxMessenger final : public Messenger, private Receiver {
  public:
   /// A worker that knows nobody yet and listens at a numeric host. `net_devices`: as
@@ -57,15 +58,18 @@ class UcxMessenger final : public Messenger, private Receiver {
     Rank rank;
     std::string host;
     bool near = false;
-    bool came = false;                   // as those below are to; the thread's, as what follows is
-    TesseraUcxPeer* ucx = nullptr;       // null: not connected
-    std::vector<std::uint64_t> waiting;  // bodies, for it to connect
+    bool came = false;              // both ends know each other; the thread's, as what follows is
+    TesseraUcxPeer* ucx = nullptr;  // null: not connected
+    std::vector<std::uint64_t> waiting;  // bodies, for it to come
+    Clock::time_point waits_since;       // the first of them
     int coming = 0;
     int leaving = 0;
     bool closed = false;  // nothing that comes is told any more
+    Clock::time_point gone;  // since when, where it is lost
     Clock::time_point failed = Clock::time_point::max();
     std::string why_failed, why_lost;
-    bool lost = false;  // guarded by mutex_
+    bool lost = false;       // guarded by mutex_, as what follows is
+    bool by_socket = false;  // UCX does not connect
   };
   // On its way: until UCX is done with the memory and the receiver has said that it has it.
   struct Body {
@@ -90,7 +94,8 @@ class UcxMessenger final : public Messenger, private Receiver {
   void lost(Rank rank, const std::string& why) noexcept override;
 
   // From UCX.
-  static void* when_came(void* self, const void* hello, size_t hello_bytes, TesseraUcxPeer* ucx);
+  static void* when_came(void* self, void* name, const void* hello, std::size_t hello_bytes,
+                         TesseraUcxPeer* ucx);
   static void* when_target(void* self, const void* header, std::size_t header_bytes,
                            std::size_t bytes, void** token);
   static void when_received(void* self, void* token, int status);
@@ -100,6 +105,7 @@ class UcxMessenger final : public Messenger, private Receiver {
   void run();
   void send_queued();
   void close_lost();
+  void give_up(Peer& peer);
   void stop_listening();
   Peer* find_peer(const Header& header);
   void note_failure(Peer& peer, int status);

@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define TESSERA_UCX_MODULE_VERSION 2
+#define TESSERA_UCX_MODULE_VERSION 3
 /* const struct TesseraUcxApi* tessera_ucx_module(void) */
 #define TESSERA_UCX_MODULE_ENTRY "tessera_ucx_module"
 
@@ -25,9 +25,10 @@ struct TesseraUcxPeer;
 /* What a worker tells, within progress(), connect(), send() and close(). */
 struct TesseraUcxEvents {
   void* context;
-  /* Somebody has connected and says who it is. Returns its name, and keeps `peer`; null: it is
-   * closed. */
-  void* (*came)(void* context, const void* hello, size_t hello_bytes, struct TesseraUcxPeer* peer);
+  /* Somebody has connected and says who it is, `name` is null: returns its name, and keeps `peer`;
+   * null: it is closed. Or the peer of this name, to which this end has connected, sends the hello
+   * back, having kept this end: returns the name. */
+  void* (*came)(void* context, void* name, const void* hello, size_t hello_bytes, struct TesseraUcxPeer* peer);
   /* A body is about to come. Returns where it goes, and in `token` its name; null: it is dropped. */
   void* (*target)(void* context, const void* header, size_t header_bytes, size_t bytes, void** token);
   void (*received)(void* context, void* token, int status);
@@ -45,11 +46,12 @@ struct TesseraUcxApi {
   void (*destroy)(struct TesseraUcxWorker* worker);
   /* Where it listens, in bytes that stay the worker's. */
   void (*address)(struct TesseraUcxWorker* worker, const void** address, size_t* bytes);
-  /* `hello` (copied) is what the other end is told by `came`. */
+  /* `hello` (copied) is what the other end is told by `came`; it may refuse without a word. */
   int (*connect)(struct TesseraUcxWorker* worker, const void* address, size_t bytes,
                  const void* hello, size_t hello_bytes, void* name, struct TesseraUcxPeer** out);
   /* Nobody else is to come: who holds a port open with UCX (1.13) can be brought down by words that
-   * are not UCX's. */
+   * are not UCX's. So it can by who connected before this and has not said who it is, which UCX
+   * gives no way to close. */
   void (*stop_listening)(struct TesseraUcxWorker* worker);
   /* Header (copied) and body (the caller's until `sent`). Without an error, `sent` is called once. */
   int (*send)(struct TesseraUcxWorker* worker, struct TesseraUcxPeer* peer, const void* header, size_t header_bytes,

@@ -536,14 +536,116 @@ TEST_F(Ucx, WhatWasSentBeforeLeavingArrives) {
   }
 }
 
-// Whoever reaches the port of a rank and does not know the job's number is not listened to.
-TEST_F(Ucx, MessagesOfAnotherJobAreDropped) {
+// One end refuses the other without a word: what it sends waits for it a while.
+TEST_F(Ucx, WhereItDoesNotConnectBodiesGoBySocket) {
   Inbox inboxes[2];
   const auto body = pattern(1'000'000, 1);
-  auto worlds = make_ucx_worlds(2, *api_, {17, 18}, nullptr, {100ms, 1000ms});
+  auto worlds = make_ucx_worlds(2, *api_, {17, 18});
   for (std::size_t r = 0; r < 2; ++r) worlds[r]->messenger()->start(inboxes[r]);
-  worlds[0]->messenger()->send(Rank{1}, {0, 0, 0, 0, 1}, body.data(), body.size(), {});
-  EXPECT_FALSE(inboxes[1].wait([&] { return !inboxes[1].messages.empty(); }, 1s));
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    for (std::size_t r = 0; r < 2; ++r) {
+      const Rank other{1 - static_cast<std::int32_t>(r)};
+      worlds[r]->messenger()->send(other, {0, 0, 0, 0, i}, body.data(), body.size(), {});
+    }
+  }
+  for (const Inbox& inbox : inboxes) {
+    ASSERT_TRUE(const_cast<Inbox&>(inbox).wait([&] { return inbox.messages.size() == 3; }));
+    for (const Inbox::Message& message : inbox.messages) EXPECT_TRUE(same(message.body, body));
+    EXPECT_TRUE(inbox.losses.empty());
+  }
+  // From now on at once.
+  const auto begin = std::chrono::steady_clock::now();
+  worlds[0]->messenger()->send(Rank{1}, {0, 0, 0, 0, 4}, body.data(), body.size(), {});
+  ASSERT_TRUE(inboxes[1].wait([&] { return inboxes[1].messages.size() == 4; }));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 3s);
+}
+
+/// Somebody who knows where a rank waits and speaks UCX.
+class Stranger {
+ public:
+  // As ranks say it: the job's key, a body's number, the sender, a reserved word, the envelope.
+  struct Words {
+    std::uint64_t key = 0;
+    std::uint64_t id = 1;
+    std::int32_t from = 0;
+    std::uint32_t reserved = 0;
+    Envelope envelope;
+  };
+  explicit Stranger(const TesseraUcxApi& api) : api_(api) {
+    const TesseraUcxEvents events = {this, came, target, received, sent, failed};
+    EXPECT_EQ(api_.open("lo", "127.0.0.1", &events, &worker_), 0);
+  }
+  ~Stranger() { api_.destroy(worker_); }
+  Stranger(const Stranger&) = delete;
+  Stranger& operator=(const Stranger&) = delete;
+  TesseraUcxPeer* connect(const std::string& address, const void* hello, std::size_t bytes) {
+    std::string at;
+    for (std::size_t i = 0; i < address.size(); i += 2)
+      at += static_cast<char>(std::stoi(address.substr(i, 2), nullptr, 16));
+    TesseraUcxPeer* peer = nullptr;
+    EXPECT_EQ(api_.connect(worker_, at.data(), at.size(), hello, bytes, this, &peer), 0);
+    return peer;
+  }
+  void send(TesseraUcxPeer* peer, const Words& words, const std::vector<std::byte>& body) {
+    api_.send(worker_, peer, &words, sizeof words, body.data(), body.size(), nullptr);
+  }
+  void progress(std::chrono::milliseconds time) {
+    for (const auto end = std::chrono::steady_clock::now() + time;
+         std::chrono::steady_clock::now() < end;) {
+      if (api_.progress(worker_) == 0) api_.wait(worker_, 5);
+    }
+  }
+  int welcomes = 0;
+
+ private:
+  static void* came(void* self, void* name, const void*, std::size_t, TesseraUcxPeer*) {
+    ++static_cast<Stranger*>(self)->welcomes;
+    return name;
+  }
+  static void* target(void*, const void*, std::size_t, std::size_t, void**) { return nullptr; }
+  static void received(void*, void*, int) {}
+  static void sent(void*, void*, int) {}
+  static void failed(void*, void*, int) {}
+  const TesseraUcxApi& api_;
+  TesseraUcxWorker* worker_ = nullptr;
+};
+
+// Whoever reaches the port of a rank and does not know the job's number is not listened to.
+TEST_F(Ucx, StrangersAreNotHeard) {
+  Inbox inboxes[2];
+  const auto body = pattern(1'000'000, 1);
+  auto worlds = make_ucx_worlds(2, *api_, {17, 17});
+  worlds[0]->messenger()->start(inboxes[0]);
+  {
+    Stranger stranger(*api_);
+    const std::string address = worlds[0]->ucx().address();
+    const auto word = [](std::uint64_t key, std::int32_t from) {
+      Stranger::Words words;
+      words.key = key;
+      words.from = from;
+      return words;
+    };
+    for (const Stranger::Words& hello : {word(18, 1), word(17, 2), word(17, -1), word(17, 0)}) {
+      TesseraUcxPeer* peer = stranger.connect(address, &hello, sizeof hello);
+      stranger.progress(100ms);
+      stranger.send(peer, hello, body);
+      stranger.progress(50ms);
+    }
+    stranger.connect(address, "hello", 5);
+    stranger.progress(100ms);
+    EXPECT_EQ(stranger.welcomes, 0);
+  }
+  EXPECT_TRUE(inboxes[0].messages.empty());
+  worlds[1]->messenger()->start(inboxes[1]);
+  for (std::size_t r = 0; r < 2; ++r) {
+    const Rank other{1 - static_cast<std::int32_t>(r)};
+    worlds[r]->messenger()->send(other, {0, 0, 0, 0, 1}, body.data(), body.size(), {});
+  }
+  for (Inbox& inbox : inboxes) {
+    ASSERT_TRUE(inbox.wait([&] { return !inbox.messages.empty(); }));
+    EXPECT_EQ(inbox.messages.size(), 1U);
+    EXPECT_TRUE(same(inbox.messages[0].body, body));
+  }
 }
 
 // UCX falls over words that are not its own: it listens until all have come.

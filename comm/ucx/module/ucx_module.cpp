@@ -26,6 +26,7 @@ struct TesseraUcxWorker {
   std::map<ucp_ep_h, TesseraUcxPeer*> peers;
   std::vector<ucp_conn_request_h> requests;  // of those who want to connect
   std::vector<TesseraUcxPeer*> unwanted;
+  std::vector<std::pair<TesseraUcxPeer*, std::string>> welcomes;  // hellos to be sent back
 };
 
 struct TesseraUcxPeer {
@@ -33,6 +34,7 @@ struct TesseraUcxPeer {
   ucp_ep_h endpoint = nullptr;
   void* name = nullptr;   // null: it has not said who it is
   bool unwanted = false;  // to be closed
+  bool came = false;      // both ends know each other
 };
 
 namespace {
@@ -98,10 +100,20 @@ ucs_status_t when_hello(void* user, const void* header, size_t header_bytes, voi
   auto* worker = static_cast<TesseraUcxWorker*>(user);
   if ((param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP) == 0) return UCS_OK;
   const auto found = worker->peers.find(param->reply_ep);
-  if (found == worker->peers.end() || found->second->name != nullptr) return UCS_OK;
+  // A hello may have been on its way when its endpoint failed, and is to be closed.
+  if (found == worker->peers.end() || found->second->unwanted || found->second->came) return UCS_OK;
   TesseraUcxPeer* peer = found->second;
-  peer->name = worker->events.came(worker->events.context, header, header_bytes, peer);
-  if (peer->name == nullptr) close_soon(peer);
+  const bool asks = peer->name == nullptr;
+  void* name = worker->events.came(worker->events.context, peer->name, header, header_bytes, peer);
+  if (name == nullptr) {
+    if (asks) close_soon(peer);
+    return UCS_OK;
+  }
+  peer->name = name;
+  peer->came = true;
+  if (asks)
+    worker->welcomes.emplace_back(peer,
+                                  std::string(static_cast<const char*>(header), header_bytes));
   return UCS_OK;
 }
 
@@ -124,6 +136,7 @@ void close(TesseraUcxWorker* worker, TesseraUcxPeer* peer) {
     ucp_request_free(request);
   }
   worker->peers.erase(peer->endpoint);
+  std::erase_if(worker->welcomes, [peer](const auto& welcome) { return welcome.first == peer; });
   delete peer;
 }
 
@@ -132,6 +145,9 @@ void stop_listening(TesseraUcxWorker* worker) {
   for (ucp_conn_request_h request : std::exchange(worker->requests, {}))
     ucp_listener_reject(worker->listener, request);
   ucp_listener_destroy(std::exchange(worker->listener, nullptr));
+  for (const auto& [endpoint, peer] : worker->peers) {
+    if (peer->name == nullptr) close_soon(peer);
+  }
 }
 
 void destroy(TesseraUcxWorker* worker) {
@@ -252,6 +268,21 @@ void when_hello_sent(void* request, ucs_status_t, void* user) {
   ucp_request_free(request);
 }
 
+ucs_status_t send_hello(const TesseraUcxPeer& peer, const void* hello, size_t bytes) {
+  auto* text = new std::string(static_cast<const char*>(hello), bytes);
+  ucp_request_param_t how{};
+  how.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA |
+                     UCP_OP_ATTR_FIELD_FLAGS | UCP_OP_ATTR_FLAG_NO_IMM_CMPL;
+  how.cb.send = when_hello_sent;
+  how.user_data = text;
+  how.flags = UCP_AM_SEND_FLAG_EAGER | UCP_AM_SEND_FLAG_REPLY;
+  ucs_status_ptr_t request =
+      ucp_am_send_nbx(peer.endpoint, kHelloId, text->data(), bytes, nullptr, 0, &how);
+  if (!UCS_PTR_IS_ERR(request)) return UCS_OK;
+  delete text;
+  return UCS_PTR_STATUS(request);
+}
+
 int connect(TesseraUcxWorker* worker, const void* address, size_t bytes, const void* hello,
             size_t hello_bytes, void* name, TesseraUcxPeer** out) {
   ucp_ep_params_t params{};
@@ -261,18 +292,7 @@ int connect(TesseraUcxWorker* worker, const void* address, size_t bytes, const v
   params.sockaddr.addrlen = static_cast<socklen_t>(bytes);
   const ucs_status_t status = make_peer(worker, params, name, out);
   if (status != UCS_OK) return status;
-  auto* text = new std::string(static_cast<const char*>(hello), hello_bytes);
-  ucp_request_param_t how{};
-  how.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA |
-                     UCP_OP_ATTR_FIELD_FLAGS | UCP_OP_ATTR_FLAG_NO_IMM_CMPL;
-  how.cb.send = when_hello_sent;
-  how.user_data = text;
-  how.flags = UCP_AM_SEND_FLAG_EAGER | UCP_AM_SEND_FLAG_REPLY;
-  ucs_status_ptr_t request =
-      ucp_am_send_nbx((*out)->endpoint, kHelloId, text->data(), hello_bytes, nullptr, 0, &how);
-  if (!UCS_PTR_IS_ERR(request)) return 0;
-  delete text;
-  return UCS_PTR_STATUS(request);
+  return send_hello(**out, hello, hello_bytes);
 }
 
 void when_sent(void* request, ucs_status_t status, void* user) {
@@ -306,7 +326,12 @@ unsigned progress(TesseraUcxWorker* worker) {
     params.field_mask = UCP_EP_PARAM_FIELD_CONN_REQUEST;
     params.conn_request = request;
     TesseraUcxPeer* peer = nullptr;
-    make_peer(worker, params, nullptr, &peer);  // its sender hears of a failure
+    make_peer(worker, params, nullptr, &peer);  // who is refused hears of it, or waits in vain
+  }
+  for (const auto& [peer, hello] : std::exchange(worker->welcomes, {})) {
+    if (peer->unwanted) continue;
+    const ucs_status_t status = send_hello(*peer, hello.data(), hello.size());
+    if (status != UCS_OK) worker->events.failed(worker->events.context, peer->name, status);
   }
   for (TesseraUcxPeer* peer : std::exchange(worker->unwanted, {})) close(worker, peer);
   return done;
