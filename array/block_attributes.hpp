@@ -132,6 +132,9 @@ struct GroupbyAttributes : BlockAttributes {
   const char* kernel() const noexcept override { return "groupby"; }
 };
 
+/// Blocks that one task of family "groupby_merge" merges at most.
+inline constexpr std::int64_t kGroupbyFanIn = 16;
+
 /// Family "groupby_merge": what several blocks have of each group along `axis`, merged in their
 /// order. Block i of the input along `axis` has the groups from[i], block o of the output to[o],
 /// all of those that it reads. The output block holds accumulators of `op` over `element` values;

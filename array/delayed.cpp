@@ -1,6 +1,8 @@
 #include "tessera/delayed.hpp"
 
 #include "array/node.hpp"
+#include "core/text.hpp"
+#include "tessera/error.hpp"
 #include "tessera/manipulation.hpp"
 
 namespace tessera::detail {
@@ -11,12 +13,12 @@ using Pending = std::vector<std::shared_ptr<Call>>;
 thread_local Pending* draining = nullptr;
 }  // namespace
 
-// Whether the caller may go on, alone: false once the call has run.
-bool Call::begin() const noexcept {
+// Whether the caller may go on, alone, with a call in that state.
+bool Call::begin(State from) const noexcept {
   for (;;) {
-    State seen = State::kNew;
+    State seen = from;
     if (state_.compare_exchange_strong(seen, State::kBusy)) return true;
-    if (seen == State::kDone) return false;
+    if (seen != State::kBusy) return false;
     state_.wait(State::kBusy);
   }
 }
@@ -26,25 +28,81 @@ void Call::end(State state) const noexcept {
   state_.notify_all();
 }
 
-void Call::run(std::span<const InputBlock> arrays) {
-  if (!begin()) return;
+void Call::run(std::span<const InputBlock> arrays, bool shared) {
+  if (!begin(State::kNew)) return;
   try {
     invoke(arrays);
   } catch (...) {
     end(State::kNew);
     throw;
   }
+  if (!shared) {
+    drop_arguments();
+    holder_.store(kEverywhere, std::memory_order_release);
+  }
   end(State::kDone);
 }
 
 void Call::visit_arguments(Visitor& visitor) const {
-  if (!begin()) return;
+  if (holder() != kNowhere || !begin(State::kNew)) return;
   try {
     visit(visitor);
   } catch (...) {
     end(State::kNew);
     throw;
   }
+  end(State::kNew);
+}
+
+std::string Call::written() const {
+  ByteWriter out;
+  write(out);
+  return out.take();
+}
+
+void Call::arrived(std::string bytes) noexcept {
+  const State is = state_.load();
+  if (is != State::kNew && is != State::kApart) return;
+  try {
+    bytes_ = std::make_unique<std::string>(std::move(bytes));
+  } catch (const std::bad_alloc&) {
+    return;  // whoever reads the value says so
+  }
+  end(State::kArrived);
+}
+
+void Call::read_arrived() {
+  if (state_.load() == State::kDone || !begin(State::kArrived)) return;
+  try {
+    ByteReader from(*bytes_);
+    read(from);
+  } catch (...) {
+    end(State::kArrived);
+    throw;
+  }
+  bytes_.reset();
+  end(State::kDone);
+}
+
+void Call::throw_apart() const {
+  throw Error(core::text("[delayed] the value of the call at ", core::source_place(file_, line_),
+                         " is not in this process; try get(), on all ranks"));
+}
+
+void Call::settle(std::int32_t holder, bool may_be_lost) noexcept {
+  if (holder == kEverywhere || !may_be_lost) drop_arguments();
+  holder_.store(holder, std::memory_order_release);
+  if (state_.load() == State::kNew) end(State::kApart);
+}
+
+void Call::undo() noexcept {
+  if (holder() == kNowhere) lose();
+}
+
+void Call::lose() noexcept {
+  holder_.store(kNowhere);
+  drop_value();
+  bytes_.reset();
   end(State::kNew);
 }
 

@@ -25,17 +25,18 @@ using array::refuse;
 
 // Younger than the header that this may be built with.
 constexpr std::uint8_t kCodeBool = 6;
+constexpr std::uint8_t kCodeBfloat = 4;
 
 struct Kind {
   DType dtype;
   std::uint8_t code;
 };
 constexpr Kind kKinds[] = {
-    {DType::kBool, kCodeBool},       {DType::kInt8, kDLInt},      {DType::kInt16, kDLInt},
-    {DType::kInt32, kDLInt},         {DType::kInt64, kDLInt},     {DType::kUInt8, kDLUInt},
-    {DType::kUInt16, kDLUInt},       {DType::kUInt32, kDLUInt},   {DType::kUInt64, kDLUInt},
-    {DType::kFloat32, kDLFloat},     {DType::kFloat64, kDLFloat}, {DType::kComplex64, kDLComplex},
-    {DType::kComplex128, kDLComplex}};
+    {DType::kBool, kCodeBool},        {DType::kInt8, kDLInt},      {DType::kInt16, kDLInt},
+    {DType::kInt32, kDLInt},          {DType::kInt64, kDLInt},     {DType::kUInt8, kDLUInt},
+    {DType::kUInt16, kDLUInt},        {DType::kUInt32, kDLUInt},   {DType::kUInt64, kDLUInt},
+    {DType::kFloat32, kDLFloat},      {DType::kFloat64, kDLFloat}, {DType::kComplex64, kDLComplex},
+    {DType::kComplex128, kDLComplex}, {DType::kFloat16, kDLFloat}, {DType::kBFloat16, kCodeBfloat}};
 
 std::optional<DType> dtype_of_tensor(const DLDataType& type) {
   for (const Kind& kind : kKinds) {
@@ -89,7 +90,7 @@ Array from_dlpack(DLManagedTensor* tensor, const DlpackOptions& options,
   const std::optional<DType> dtype = dtype_of_tensor(is.dtype);
   if (!dtype) {
     refuse("from_dlpack",
-           "the elements must be bool, integers, float32, float64 or complex; got "
+           "the elements must be bool, integers, floats of 16 to 64 bits or complex; got "
            "DLPack's type code ",
            int{is.dtype.code}, " of ", int{is.dtype.bits}, " bits and ", is.dtype.lanes, " lanes");
   }

@@ -21,7 +21,6 @@ constexpr std::array kFunctions{
     ReduceOp::kNanMax, ReduceOp::kNanMean, ReduceOp::kNanVar, ReduceOp::kNanStd};
 
 // Blocks that one task merges. Fixed: the shape of the tree decides bits.
-constexpr std::int64_t kFanIn = 16;
 
 ReduceOp function_of(std::string_view function) {
   if (function == "count") return ReduceOp::kCountNonzero;  // which groupby takes as "not NaN"
@@ -183,7 +182,7 @@ Array merge_some(const Array& partials, array::GroupLists& lists, Merge& merge,
   for (Cohort& cohort : merge.cohorts) {
     std::vector<std::int32_t> merged;
     for (std::size_t b = 0; b < cohort.blocks.size(); ++b) {
-      if (b % kFanIn == 0) {
+      if (b % array::kGroupbyFanIn == 0) {
         merged.push_back(static_cast<std::int32_t>(unions.size()));
         unions.emplace_back();
         from.emplace_back();
@@ -280,7 +279,9 @@ Array groupby_reduce(const Array& x, std::span<const std::int64_t> labels,
   std::vector<array::Output> outputs{{x.dtype(), partial_grid, partial_grid.shape(), merge.op}};
   Array partials(
       array::make_block_node("groupby", std::move(block), {x}, std::move(outputs), where), 0);
-  const auto is_large = [](const Cohort& cohort) { return std::ssize(cohort.blocks) > kFanIn; };
+  const auto is_large = [](const Cohort& cohort) {
+    return std::ssize(cohort.blocks) > array::kGroupbyFanIn;
+  };
   while (std::any_of(merge.cohorts.begin(), merge.cohorts.end(), is_large))
     partials = merge_some(partials, lists, merge, where);
   return merge_all(partials, lists, merge, grid, dtype, where);

@@ -1,6 +1,6 @@
 """Kills ranks: how often the others come to the right result, and how much longer it takes them.
 
-Each of four workloads runs on 4 ranks with TESSERA_ON_RANK_LOSS=recover, 7 times undisturbed and then
+Each of five workloads runs on 4 ranks with TESSERA_ON_RANK_LOSS=recover, 7 times undisturbed and then
 as often as asked with one rank killed at a random moment: python3 benchmarks/recovery.py --bin DIR --kills 25
 """
 
@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import time
 
-WORKLOADS = ("product", "svd", "rechunk", "kept")
+WORKLOADS = ("product", "svd", "rechunk", "kept", "delayed")
 RANKS = 4
 LIMIT_S = 60
 

@@ -190,9 +190,12 @@ class Queue {
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
 
-  /// Copies bytes between memories of any devices and the host, behind what was queued before.
-  /// \throws DeviceError.
+  /// Copies bytes within the memory of the queue's device, the host's, or between the two, behind
+  /// what was queued before. \throws DeviceError.
   virtual void copy(std::byte* to, const std::byte* from, std::size_t size_bytes) = 0;
+  /// The same to the memory of the queue's device from that of another one of its session.
+  virtual void copy_from(std::size_t device, std::byte* to, const std::byte* from,
+                         std::size_t size_bytes) = 0;
   /// Returns when everything that was queued is done. \throws DeviceError when some of it failed.
   virtual void wait() = 0;
   /// Keeps a buffer until everything queued so far is done.

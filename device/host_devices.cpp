@@ -155,14 +155,28 @@ std::shared_ptr<void> HostDevices::lend(std::shared_ptr<const HostDevices> self,
   struct Lent {
     std::shared_ptr<const HostDevices> devices;
     std::size_t device;
-    Buffer block;  // goes before its pool
-    ~Lent() { devices->lent_[device] -= block.size_bytes(); }
+    Buffer block;
+    // What the owner has left on its streams ends first, as where cudaFree() takes memory back.
+    // Runs may count on the room once it is there.
+    ~Lent() {
+      if (devices->cuda_ != nullptr)
+        devices->cuda_->api().synchronize_device(devices->devices_[device].id.number);
+      const std::size_t bytes = block.size_bytes();
+      block = Buffer();
+      devices->lent_[device] -= bytes;
+    }
   };
   const std::size_t bytes = block.size_bytes();
   auto lent = std::make_shared<Lent>(std::move(self), device, std::move(block));
   lent->devices->lent_[device] += bytes;
   void* data = lent->block.data();
   return {std::move(lent), data};
+}
+
+void HostDevices::trim() {
+  for (const Device& device : devices_) device.pool->trim(0);
+  for (MemoryPool* pool : {host_tier_.get(), outgoing_.get(), incoming_.get()}) pool->trim(0);
+  if (cuda_ != nullptr) cuda_->staging().trim(0);
 }
 
 std::size_t HostDevices::bytes_in_use() const {

@@ -112,6 +112,8 @@ class HostDevices {
                                     Buffer block);
   /// Bytes that are lent of a device, which no run may use.
   std::size_t lent_bytes(std::size_t device) const noexcept { return lent_[device].load(); }
+  /// Gives all memory back that is kept for what will be allocated next.
+  void trim();
   /// Copies a block out of any tier but the disk.
   void copy_to_host(const Buffer& from, std::byte* out) const;
 

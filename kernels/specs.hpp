@@ -143,6 +143,7 @@ struct BlockSpec : TaskSpec {
 struct CallsSpec : TaskSpec {
   std::vector<std::shared_ptr<detail::Call>> calls;
   std::vector<BlockSpec::Io> arrays;
+  bool shared = false;  ///< by several ranks: the computation's end says what becomes of the calls
   const char* kernel() const noexcept override { return "calls"; }
   std::string origin(std::int64_t block) const override;
 };

@@ -4,7 +4,9 @@
 #include <chrono>
 #include <mutex>
 #include <optional>
+#include <numeric>
 #include <ostream>
+#include <set>
 #include <utility>
 
 #include "array/node.hpp"
@@ -14,9 +16,11 @@
 #include "core/text.hpp"
 #include "core/trace.hpp"
 #include "device/host_devices.hpp"
+#include "kernels/specs.hpp"
 #include "scheduler/executor/exchange.hpp"
 #include "scheduler/executor/host_driver.hpp"
 #include "scheduler/lineage.hpp"
+#include "scheduler/placement/placement.hpp"
 #include "scheduler/plan/explain.hpp"
 #include "scheduler/plan/lower.hpp"
 #include "scheduler/seams.hpp"
@@ -141,6 +145,12 @@ struct Session::Impl {
   }
 
   ~Impl() {
+    // Arrays and blocks that outlive the session need no more than their own memory.
+    try {
+      devices->trim();
+    } catch (const Error& e) {
+      core::log(core::LogLevel::kError, e.what());
+    }
     if (trace == nullptr) return;
     try {
       trace->close();
@@ -176,8 +186,9 @@ struct Session::Impl {
         "; try compute() in its own session, and from_memory() of the result here"));
   }
 
-  // `ranks`: that compute.
-  scheduler::Lowered plan(const std::vector<Goal>& goals, bool with_bystanders, std::int32_t ranks,
+  // `ranks`: that compute, by their numbers in the world; none: this process alone.
+  scheduler::Lowered plan(const std::vector<Goal>& goals, bool with_bystanders,
+                          const std::vector<std::int32_t>& ranks,
                           const std::vector<std::shared_ptr<detail::Call>>& calls = {}) const {
     scheduler::LowerOptions lower;
     lower.calls = calls;
@@ -193,7 +204,8 @@ struct Session::Impl {
     // Ranks with the same budget of each device come to the same plan, however many devices each has.
     lower.memory_bytes = exchange == nullptr ? memory : std::numeric_limits<double>::infinity();
     lower.devices = exchange == nullptr ? static_cast<std::int64_t>(devices->devices().size())
-                                        : std::int64_t{ranks};
+                                        : std::max<std::int64_t>(std::ssize(ranks), 1);
+    lower.ranks = ranks;
     lower.registry = &registry();
     if (with_bystanders) {
       for (const std::shared_ptr<ResidentArray>& array : living()) {
@@ -246,11 +258,14 @@ struct Session::Impl {
     restored.clear();  // of an attempt that was given up
     std::vector<std::shared_ptr<ResidentArray>> again;
     if (step != nullptr && step->recovers()) again = restore(goals, *step);
-    const scheduler::Lowered lowered = plan(goals, true, step != nullptr ? step->ranks() : 1, calls);
+    std::vector<std::int32_t> ranks;
+    for (std::int32_t r = 0; step != nullptr && r < step->ranks(); ++r)
+      ranks.push_back(step->in_world(comm::Rank{r}).number);
+    const scheduler::Lowered lowered = plan(goals, true, ranks, calls);
     const bool logged = core::logs(core::LogLevel::kDebug);
     if (logged) log_plan(lowered.plan);
-    if (exchange != nullptr) refuse_calls(lowered.plan);
     const scheduler::TaskOrder order(lowered.plan);
+    if (step != nullptr) note_calls(order, calls, *step);
     scheduler::HostRunOptions host;
     host.step = step;
     host.devices = devices;
@@ -304,15 +319,19 @@ struct Session::Impl {
           step.check();
           // Only now: in another attempt all ranks find the same arrays lost.
           for (const auto& [array, computed] : computed_anew) array->adopt(*computed);
+          settle_calls();
           return out;
         }
       } catch (const std::exception& e) {
+        undo_calls();
         step.end(e.what());
         if (step.over()) throw;
       } catch (...) {
+        undo_calls();
         step.end("an unknown error");
         if (step.over()) throw;
       }
+      undo_calls();
       if (team != nullptr) throw scheduler::Team::Changed();
     }
   }
@@ -326,13 +345,33 @@ struct Session::Impl {
     return nothing;
   }
 
-  // What a call returns is a value of this process, which no other one could read.
-  void refuse_calls(const scheduler::Plan& plan) const {
-    for (const scheduler::PlanNode& node : plan.nodes) {
-      if (!node.sink || !node.impure) continue;
-      throw InvalidArgument(core::text("[delayed] delayed calls run in one process; got some on ", world.ranks(),
-                                       " ranks; try map_blocks, whose blocks travel"));
+  // What becomes of the calls of an attempt that all ranks get through: their values are where they
+  // ran, and on all ranks where they were asked for.
+  void note_calls(const scheduler::TaskOrder& order,
+                  const std::vector<std::shared_ptr<detail::Call>>& wanted,
+                  const scheduler::Exchange::Step& step) {
+    std::optional<scheduler::Placement> placement;
+    const std::set<std::shared_ptr<detail::Call>> everywhere(wanted.begin(), wanted.end());
+    for (std::size_t n = 0; n < order.plan().nodes.size(); ++n) {
+      const auto* spec =
+          dynamic_cast<const kernels::CallsSpec*>(order.plan().nodes[n].spec.get());
+      if (spec == nullptr) continue;
+      if (!placement) placement.emplace(order, scheduler::Topology{step.ranks()});
+      for (std::size_t i = 0; i < spec->calls.size(); ++i) {
+        const auto number = static_cast<std::int64_t>(i);
+        const comm::Rank owner = placement->owner(static_cast<scheduler::NodeIndex>(n), &number);
+        const bool on_all = step.ranks() == 1 || everywhere.contains(spec->calls[i]);
+        attempted.emplace_back(spec->calls[i],
+                               on_all ? detail::Call::kEverywhere : step.in_world(owner).number);
+      }
     }
+  }
+  void settle_calls() noexcept {
+    for (const auto& [call, holder] : std::exchange(attempted, {}))
+      call->settle(holder, world.recovers());
+  }
+  void undo_calls() noexcept {
+    for (const auto& [call, holder] : std::exchange(attempted, {})) call->undo();
   }
 
   std::vector<HostArray> compute(const std::vector<Array>& arrays, const RunOptions& run_options,
@@ -356,6 +395,8 @@ struct Session::Impl {
   std::vector<std::weak_ptr<ResidentArray>> residents;
   std::vector<std::pair<std::shared_ptr<ResidentArray>, std::shared_ptr<ResidentArray>>>
       restored;  // arrays that were lost, and what this attempt has computed in their place
+  std::vector<std::pair<std::shared_ptr<detail::Call>, std::int32_t>>
+      attempted;  // calls of this attempt, and which rank has their values after it
   RunReport last;
 };
 
@@ -366,8 +407,8 @@ std::vector<DeviceBlock> Session::Impl::hand_out(ResidentArray& array,
     if (array.owners() != nullptr &&
         (*array.owners())[static_cast<std::size_t>(block)] != world.rank().number)
       continue;
-    const device::Place place = array.place(block);
-    if (place.tier != device::Tier::kDevice) {
+    std::optional<std::size_t> device = array.bring_to_device(block);
+    if (!device) {
       std::size_t budget = 0;
       for (const device::Device& each : devices->devices()) budget += each.pool->limit_bytes();
       throw OutOfMemory(
@@ -379,7 +420,7 @@ std::vector<DeviceBlock> Session::Impl::hand_out(ResidentArray& array,
               format_bytes(budget), "; try compute() or save_zarr()"),
           array.size_bytes(), 0, budget);
     }
-    const device::DeviceId id = devices->devices()[place.device].id;
+    const device::DeviceId id = devices->devices()[*device].id;
     DeviceBlock made{
         nullptr, id.kind == device::DeviceKind::kCuda, id.number, array.size().dtype(), {}, {}, {}};
     made.index = grid.unlinear(block);
@@ -389,7 +430,7 @@ std::vector<DeviceBlock> Session::Impl::hand_out(ResidentArray& array,
     }
     made.shape = grid.block_shape(made.index);
     made.memory =
-        device::HostDevices::lend(devices, place.device, std::move(array.take(block).memory));
+        device::HostDevices::lend(devices, *device, std::move(array.take(block).memory));
     out.push_back(std::move(made));
   }
   return out;
@@ -573,7 +614,9 @@ std::string Session::explain(const std::vector<Array>& arrays) const {
   const std::unique_lock lock = impl.lock();
   std::vector<Goal> goals;
   for (const Array& array : arrays) goals.push_back({array, Goal::Kind::kKeep, nullptr});
-  return scheduler::explain(impl.plan(goals, false, impl.world.ranks()).plan);
+  std::vector<std::int32_t> ranks(impl.exchange != nullptr ? static_cast<std::size_t>(impl.world.ranks()) : 0);
+  std::iota(ranks.begin(), ranks.end(), 0);
+  return scheduler::explain(impl.plan(goals, false, ranks).plan);
 }
 
 std::size_t Session::resident_bytes() const {

@@ -19,6 +19,14 @@ void LocalTransport::copy(const Transfer& transfer) {
                    format_bytes(transfer.size_bytes), ", from ", to_string(transfer.from), " to ",
                    to_string(transfer.to), "; try a transport that reaches both"));
   }
+  const device::Place& from = transfer.from.place;
+  const device::Place& to = transfer.to.place;
+  const bool between_devices = from.tier == device::Tier::kDevice &&
+                               to.tier == device::Tier::kDevice && from.device != to.device;
+  if (transfer.queue != nullptr && between_devices) {
+    transfer.queue->copy_from(from.device, transfer.target, transfer.source, transfer.size_bytes);
+    return;
+  }
   if (transfer.queue != nullptr) {
     transfer.queue->copy(transfer.target, transfer.source, transfer.size_bytes);
     return;

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define TESSERA_CUDA_MODULE_VERSION 3
+#define TESSERA_CUDA_MODULE_VERSION 4
 /* const struct TesseraCudaApi* tessera_cuda_module(void) */
 #define TESSERA_CUDA_MODULE_ENTRY "tessera_cuda_module"
 
@@ -79,6 +79,7 @@ struct TesseraCudaApi {
   /* Its PCI address, which makes no context on it. */
   int (*device_address)(int device, char* text, int bytes);
   int (*set_device)(int device);
+  int (*current_device)(int* device); /* the calling thread's */
   /* Lets `device` read and write the memory of `peer` directly; *direct is 0 where it cannot. */
   int (*enable_peer)(int device, int peer, int* direct);
   int (*synchronize_device)(int device);
@@ -110,7 +111,10 @@ struct TesseraCudaApi {
   int (*event_synchronize)(void* event); /* the thread sleeps */
   int (*event_elapsed_ms)(float* ms, void* begin, void* end);
 
+  /* Within a device's memory, the host's, or between the two; from one device's memory to another's goes
+   * copy_peer(), whether these can reach each other or not. */
   int (*copy)(void* to, const void* from, size_t bytes, void* stream);
+  int (*copy_peer)(void* to, int to_device, const void* from, int from_device, size_t bytes, void* stream);
   int (*fill)(void* data, int byte, size_t bytes, void* stream);
 
   /* Kernels. A cubin serves every device of its architecture. */

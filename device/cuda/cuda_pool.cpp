@@ -82,6 +82,7 @@ MemoryPool::Allocation CudaPool::take(std::size_t size_bytes) {
 // Freed memory is handed out by the driver in the order of the pool's stream, on which nothing waits.
 void* CudaPool::allocate_now(std::size_t size_bytes) {
   void* data = nullptr;
+  const KeptDevice before(*api_);
   check(*api_, TESSERA_CUDA_RUNTIME, api_->set_device(device_), "set_device");
   // What is kept and what is in use stay within the budget together.
   std::size_t room = 0;

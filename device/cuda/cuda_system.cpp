@@ -80,6 +80,7 @@ const TesseraCudaApi* CudaSystem::find_api(std::string& problem) {
 }
 
 CudaSystem::CudaSystem(const TesseraCudaApi& api, const CudaSystemOptions& options) : api_(&api) {
+  const KeptDevice before(api);
   int count = 0;
   check(api, TESSERA_CUDA_RUNTIME, api.device_count(&count), "device_count");
   pinned_ = std::make_unique<PinnedAllocator>(api);
@@ -167,8 +168,18 @@ void CudaSystem::give_back(std::unique_ptr<CudaQueue> queue) noexcept {
   if (idle_queues_.size() < idle_queues_.capacity()) idle_queues_.push_back(std::move(queue));
 }
 
+KeptDevice::KeptDevice(const TesseraCudaApi& api) noexcept : api_(&api) {
+  if (api.current_device(&number_) != TESSERA_CUDA_OK) number_ = -1;
+}
+
+KeptDevice::~KeptDevice() {
+  int now = -1;
+  if (number_ >= 0 && api_->current_device(&now) == TESSERA_CUDA_OK && now != number_)
+    api_->set_device(number_);
+}
+
 BorrowedQueue::BorrowedQueue(CudaSystem& system, std::size_t device)
-    : system_(&system), queue_(system.borrow(device)) {
+    : before_(system.api()), system_(&system), queue_(system.borrow(device)) {
   queue_->enter();
 }
 
@@ -179,6 +190,7 @@ BorrowedQueue::~BorrowedQueue() {
 }
 
 CudaQueue::CudaQueue(CudaSystem& system, std::size_t device) : system_(&system), device_(device) {
+  const KeptDevice before(api());
   const int number = system.devices()[device].id.number;
   check(api(), TESSERA_CUDA_RUNTIME, api().set_device(number), "set_device");
   check(api(), TESSERA_CUDA_RUNTIME, api().stream_create(number, &stream_), "stream_create");
@@ -212,6 +224,20 @@ void CudaQueue::copy(std::byte* to, const std::byte* from, std::size_t size_byte
   if (size_bytes == 0) return;
   busy_ = true;
   check(api(), TESSERA_CUDA_RUNTIME, api().copy(to, from, size_bytes, stream_), "copy");
+}
+
+void CudaQueue::copy_from(std::size_t device, std::byte* to, const std::byte* from,
+                          std::size_t size_bytes) {
+  copy_peer(system_->devices()[device].id.number, to, from, size_bytes);
+}
+
+void CudaQueue::copy_peer(int number, std::byte* to, const std::byte* from,
+                          std::size_t size_bytes) {
+  if (size_bytes == 0) return;
+  busy_ = true;
+  const int own = system_->devices()[device_].id.number;
+  check(api(), TESSERA_CUDA_RUNTIME, api().copy_peer(to, own, from, number, size_bytes, stream_),
+        "copy_peer");
 }
 
 void CudaQueue::fill(std::byte* data, int byte, std::size_t size_bytes) {

@@ -38,6 +38,10 @@ class CudaQueue final : public Queue {
   ~CudaQueue() override;
 
   void copy(std::byte* to, const std::byte* from, std::size_t size_bytes) override;
+  void copy_from(std::size_t device, std::byte* to, const std::byte* from,
+                 std::size_t size_bytes) override;
+  /// The same from memory of any device of the machine, by CUDA's number.
+  void copy_peer(int number, std::byte* to, const std::byte* from, std::size_t size_bytes);
   void wait() override;
   void keep(Buffer buffer) override { kept_.push_back(std::move(buffer)); }
   MemoryPool& memory() noexcept override;
@@ -84,6 +88,20 @@ class CudaQueue final : public Queue {
   std::vector<Buffer> kept_;
 };
 
+/// While it lives, its thread may make another device the current one; at its end, that is the one
+/// it was. Around what is done on a thread of the program's.
+class KeptDevice {
+ public:
+  explicit KeptDevice(const TesseraCudaApi& api) noexcept;
+  ~KeptDevice();
+  KeptDevice(const KeptDevice&) = delete;
+  KeptDevice& operator=(const KeptDevice&) = delete;
+
+ private:
+  const TesseraCudaApi* api_;
+  int number_ = -1;
+};
+
 /// A queue borrowed for a while by a thread.
 class BorrowedQueue {
  public:
@@ -95,6 +113,7 @@ class BorrowedQueue {
   CudaQueue* operator->() const noexcept { return queue_.get(); }
 
  private:
+  const KeptDevice before_;
   CudaSystem* system_;
   std::unique_ptr<CudaQueue> queue_;
 };

@@ -29,11 +29,12 @@ struct CudaMemoryOptions {
 /// An array that reads memory of a GPU without copying it when it is made. `data` is the address of
 /// the element at index (0, 0, ...), a multiple of its element's size (of half of it for complex
 /// numbers), in memory of this process from any of CUDA's functions but those for host memory. The
-/// memory must not change while an array made from it may still be computed. Kernels on the same GPU
-/// read it in place; for those on another one, what they read is copied over first, in runs as long
-/// as the strides allow. Such an array is computed by sessions on GPUs alone. \throws
-/// InvalidArgument when the memory is not a GPU's, or strides and shape differ in length;
-/// DeviceError where there is no GPU to be used.
+/// memory must not change while an array made from it may still be computed. Kernels on the same
+/// GPU read it in place; for those on another one, and of complex numbers that lie between
+/// multiples of their size, what they read is copied first, in runs as long as the strides allow.
+/// Such an array is computed by sessions on GPUs alone. \throws InvalidArgument when the memory is
+/// not a GPU's, or strides and shape differ in length; DeviceError where there is no GPU to be
+/// used.
 TESSERA_EXPORT Array from_cuda(const void* data, DType dtype, const Shape& shape,
                                const CudaMemoryOptions& options = {},
                                std::source_location where = std::source_location::current());

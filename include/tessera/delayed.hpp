@@ -1,24 +1,33 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <source_location>
 #include <span>
+#include <string>
 #include <tuple>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "tessera/array.hpp"
 #include "tessera/blocks.hpp"
+#include "tessera/serializer.hpp"
 #include "tessera/session.hpp"
 
 // Delayed calls: any C++ function as a task of the graph, with arrays, other delayed calls and
 // plain values as arguments. A call runs at most once, when a result that needs it is asked for;
 // its value lives as long as a handle to it does, its arguments until it has run.
+//
+// Where several ranks compute together, one of them runs a call, and its value goes to those that
+// read it: as tessera/serializer.hpp writes it, beside the blocks and in no budget. get() gives it
+// to all ranks, which all ask for it. A computation that fails, or is begun again since a rank was
+// lost, undoes the calls that it ran.
 
 namespace tessera {
 
@@ -36,11 +45,12 @@ class TESSERA_EXPORT Call {
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
-  bool done() const noexcept { return state_.load(std::memory_order_acquire) == State::kDone; }
+  /// Whether the function has run and its value is here; of several ranks, on each of them.
+  bool done() const noexcept { return holder_.load(std::memory_order_acquire) == kEverywhere; }
   /// Runs the function unless that has happened; a second thread waits for the first. `arrays` are
   /// the data of the arrays among the arguments. What the function throws comes through, and the
-  /// call may be tried again.
-  void run(std::span<const InputBlock> arrays);
+  /// call may be tried again. With `shared`, settle() or undo() ends what this begins.
+  void run(std::span<const InputBlock> arrays, bool shared = false);
 
   /// What a call needs before it can run.
   class Visitor {
@@ -57,26 +67,84 @@ class TESSERA_EXPORT Call {
   const char* file() const noexcept { return file_; }
   std::uint32_t line() const noexcept { return line_; }
 
+  // Of several ranks. All of them know the same of a call between computations: that it has not
+  // run, on which rank it has, or that its value is on all. Whoever calls these has the ranks' turn
+  // (scheduler/executor/exchange.hpp).
+
+  static constexpr std::int32_t kEverywhere = -1;
+  static constexpr std::int32_t kNowhere = -2;
+  /// The rank that has run it, or one of the above.
+  std::int32_t holder() const noexcept { return holder_.load(std::memory_order_acquire); }
+  /// Whether the type of its value can be written.
+  virtual bool is_serializable() const noexcept = 0;
+  virtual const std::type_info& value_type() const noexcept = 0;
+  /// The value, which is here, as bytes.
+  std::string written() const;
+  /// Takes the value of a call that another rank has run, unless it is here.
+  void arrived(std::string bytes) noexcept;
+  /// The computation is over on all ranks, and has brought the value to `holder`. What that may be
+  /// lost with keeps its arguments.
+  void settle(std::int32_t holder, bool may_be_lost) noexcept;
+  /// As if the call had not run: the computation has failed on some rank.
+  void undo() noexcept;
+  /// The same of a settled one: its value is lost with the rank that had it.
+  void lose() noexcept;
+
  protected:
   virtual void visit(Visitor& visitor) const = 0;
   virtual void invoke(std::span<const InputBlock> arrays) = 0;
+  virtual void drop_arguments() noexcept = 0;
+  virtual void write(ByteWriter& to) const = 0;
+  virtual void read(ByteReader& from) = 0;
+  virtual void drop_value() noexcept = 0;
+  /// Makes a value of what has arrived, unless that has happened.
+  void read_arrived();
+  [[noreturn]] void throw_apart() const;
   /// Lets go of a handle in a destructor without recursion, however long the chain behind it.
   static void release(std::shared_ptr<Call> call) noexcept;
 
  private:
-  enum class State : std::uint8_t { kNew, kBusy, kDone };
-  bool begin() const noexcept;
+  enum class State : std::uint8_t {
+    kNew,
+    kBusy,     ///< a thread runs it, or reads its value
+    kArrived,  ///< the value is here as bytes
+    kDone,     ///< the value is here
+    kApart,    ///< it has run on another rank
+  };
+  bool begin(State from) const noexcept;
   void end(State state) const noexcept;
   const char* file_;
   std::uint32_t line_;
   mutable std::atomic<State> state_{State::kNew};
+  std::atomic<std::int32_t> holder_{kNowhere};
+  std::unique_ptr<std::string> bytes_;
 };
 
 template <typename R>
 class CallResult : public Call {
  public:
   using Call::Call;
-  std::optional<std::conditional_t<std::is_void_v<R>, std::monostate, R>> value;
+  using Value = std::conditional_t<std::is_void_v<R>, std::monostate, R>;
+  /// Of a call whose value is here.
+  const Value& result() {
+    read_arrived();
+    if (!value) throw_apart();
+    return *value;
+  }
+  bool is_serializable() const noexcept override { return Serializable<Value>; }
+  const std::type_info& value_type() const noexcept override { return typeid(R); }
+
+ protected:
+  std::optional<Value> value;
+
+ private:
+  void write([[maybe_unused]] ByteWriter& to) const override {
+    if constexpr (Serializable<Value>) to.write(*value);
+  }
+  void read([[maybe_unused]] ByteReader& from) override {
+    if constexpr (Serializable<Value>) value.emplace(from.read<Value>());
+  }
+  void drop_value() noexcept override { value.reset(); }
 };
 
 /// A 0-d bool array, true once the call has run.
@@ -99,7 +167,7 @@ template <typename R>
 struct CallArgument<Delayed<R>> {
   std::shared_ptr<CallResult<R>> value;
   void visit(Call::Visitor& visitor) const { visitor.call(value); }
-  const auto& resolve(std::span<const InputBlock>, std::size_t&) const { return *value->value; }
+  const auto& resolve(std::span<const InputBlock>, std::size_t&) const { return value->result(); }
   template <typename Release>
   void let_go(Release&& release) noexcept {
     release(std::move(value));
@@ -174,8 +242,8 @@ class CallOf final : public CallResult<CallReturn<F, Arguments...>> {
               values);
         },
         work_->arguments);
-    let_go();
   }
+  void drop_arguments() noexcept override { let_go(); }
   void let_go() noexcept {
     if (!work_) return;
     std::apply(
@@ -196,7 +264,7 @@ class Delayed {
   /// \throws what the function threw, as an Error that names the call.
   decltype(auto) get() const {
     if (!state_->done()) detail::run_calls({state_}, {});
-    if constexpr (!std::is_void_v<R>) return static_cast<const R&>(*state_->value);
+    if constexpr (!std::is_void_v<R>) return static_cast<const R&>(state_->result());
   }
   /// A 0-d bool array, true once the call has run: asks for the call in compute() with arrays.
   Array token() const { return detail::call_token(state_); }
@@ -210,7 +278,8 @@ class Delayed {
 
 /// A function call to be made later. Arguments that are `Array` reach the function as HostArray
 /// (whole, dense, valid during the call), `Delayed<T>` as const T&, anything else as a copy. Calls
-/// may run at the same time on several threads. Errors name `where`.
+/// may run at the same time on several threads, and where several ranks compute together on any
+/// one of them, if the result's type can be serialized. Errors name `where`.
 /// Usage: `delayed(std::source_location::current(), read_text, path)`
 template <typename F, typename... Args>
 auto delayed(std::source_location where, F function, const Args&... args) {

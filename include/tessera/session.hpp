@@ -112,8 +112,8 @@ struct SimulationReport {
 /// A block of a result, in the memory of the device that made it: the caller's.
 struct DeviceBlock {
   /// Element (0, 0, ...) of dense elements in C order, complete and free to be read and written. It
-  /// counts as memory in use of its session's device, and goes back with the last owner, when
-  /// nothing is to touch it any more; the session may go before.
+  /// counts as memory in use of its session's device, and goes back with the last owner, on a GPU
+  /// once all work is done that is on it then; the session may go before.
   std::shared_ptr<void> memory;
   bool on_cuda = false;  ///< else host memory
   int device = 0;        ///< CUDA's number, or that of the session's host device

@@ -22,6 +22,7 @@
 #include "tessera/random.hpp"
 #include "tessera/reduction.hpp"
 #include "tessera/scalar.hpp"
+#include "tessera/serializer.hpp"
 #include "tessera/session.hpp"
 #include "tessera/sorting.hpp"
 #include "tessera/version.hpp"

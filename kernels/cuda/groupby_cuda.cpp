@@ -173,7 +173,8 @@ class GroupbyMergeTask : public TaskKernel {
 
   static std::size_t scratch_bytes(const BlockSpec& spec) {
     const int axis = static_cast<const array::GroupbyMergeAttributes&>(*spec.attributes).axis;
-    const std::int64_t pieces = spec.inputs[0].grid.axis(axis).count();
+    const std::int64_t pieces =
+        std::min<std::int64_t>(spec.inputs[0].grid.axis(axis).count(), array::kGroupbyFanIn);
     const std::int64_t groups = spec.outputs[0].grid.axis(axis).max_size();
     return Tables::bytes(5 * pieces, sizeof(std::int64_t)) + 3 * Tables::bytes(0, 1) +
            Tables::bytes(pieces * groups, sizeof(std::int32_t)) +

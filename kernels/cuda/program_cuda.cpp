@@ -33,8 +33,15 @@ constexpr int kPartsExpected = 16;
 bool reads_host(const ProgramSpec::Load& load) { return load.input < 0 && load.cuda == nullptr; }
 bool reads_device(const ProgramSpec::Load& load) { return load.cuda != nullptr; }
 
-/// Loads that a task's kernel finds gathered in scratch: existing memory of the host, or of another
-/// device than the task's, and for reductions, which take a block in one order, what lies in
+/// Whether kernels of a device cannot read a device's existing memory in place: another one's, or
+/// complex numbers that lie between multiples of their size, which whole vectors are read from.
+bool lies_apart(const ProgramSpec::Load& load, int device) {
+  const auto address = reinterpret_cast<std::uintptr_t>(load.memory.get());
+  return device != load.cuda->device || address % itemsize(load.from.dtype) != 0;
+}
+
+/// Loads that a task's kernel finds gathered in scratch: existing memory of the host, or that lies
+/// apart from the task's device, and for reductions, which take a block in one order, what lies in
 /// several blocks.
 std::vector<bool> gathered_loads(const CudaSystem& system, const ProgramSpec& spec) {
   std::vector<bool> out;
@@ -43,7 +50,7 @@ std::vector<bool> gathered_loads(const CudaSystem& system, const ProgramSpec& sp
     bool gathered = reads_host(load);
     if (reads_device(load)) {
       for (const device::Device& device : system.devices())
-        gathered = gathered || device.id.number != load.cuda->device;
+        gathered = gathered || lies_apart(load, device.id.number);
     } else if (reduces && !load.mirror && !gathered) {
       gathered = spans_blocks(load.from, spec.grid);
     }
@@ -214,14 +221,14 @@ class ProgramTaskCuda : public TaskKernel {
     return out;
   }
 
-  /// Of several blocks a task may read just one, where it lies, and of a device's memory what is
-  /// its own device's.
+  /// Of several blocks a task may read just one, where it lies, and of a device's memory what its
+  /// own device can read in place.
   bool is_gathered(std::size_t k, const TaskArgs* args) const {
     const ProgramSpec::Load& load = spec_.loads[k];
     if (!gathered_[k] || args == nullptr || reads_host(load)) return gathered_[k];
     if (reads_device(load)) {
       const auto& queue = static_cast<const CudaQueue&>(*args->queue);
-      return queue.system().devices()[queue.device()].id.number != load.cuda->device;
+      return lies_apart(load, queue.system().devices()[queue.device()].id.number);
     }
     return args->input(at(load.input)).size() != 1;
   }
@@ -344,7 +351,8 @@ class ProgramTaskCuda : public TaskKernel {
         offset += rest % region.extent[a] * std::abs(memory.strides[a]);
         rest /= region.extent[a];
       }
-      queue.copy(to + r * run * item, lowest + offset * item, static_cast<std::size_t>(run * item));
+      queue.copy_peer(load.cuda->device, to + r * run * item, lowest + offset * item,
+                      static_cast<std::size_t>(run * item));
     }
   }
 

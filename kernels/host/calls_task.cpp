@@ -16,7 +16,7 @@ class CallsTask : public TaskKernel {
     std::vector<InputBlock> arrays;
     for (std::size_t k = 0; k < blocks.size(); ++k)
       arrays.push_back(blocks[k].public_block(args.input(k)[0].data, spec_.arrays[k].dtype));
-    spec_.calls[static_cast<std::size_t>(args.block)]->run(arrays);
+    spec_.calls[static_cast<std::size_t>(args.block)]->run(arrays, spec_.shared);
   }
 
  private:

@@ -10,10 +10,22 @@
 namespace tessera::scheduler {
 
 namespace {
-enum Kind : std::uint32_t { kBegin, kAnnounce, kPull, kBlock, kEnd, kDirect, kLink, kLost, kQuiet };
+enum Kind : std::uint32_t {
+  kBegin,
+  kAnnounce,
+  kPull,
+  kBlock,
+  kEnd,
+  kDirect,
+  kLink,
+  kLost,
+  kQuiet,
+  kValue
+};
 
 constexpr std::size_t kMostText = std::size_t{64} << 10;
 constexpr int kDeviceShift = 32;  // beside a slot
+constexpr int kBlockShift = 32;   // of a call's block, beside its slot
 constexpr int kLostShift = 32;    // of an attempt's losses, beside a rank
 // Attempts are numbers on their way, in their order.
 constexpr int kStepShift = 24;
@@ -31,7 +43,8 @@ std::uint64_t text_key(comm::Rank from, std::uint64_t number) {
   return static_cast<std::uint64_t>(from.number) << 40 | number;
 }
 bool is_text(const comm::Envelope& envelope) {
-  return envelope.kind == kBegin || envelope.kind == kEnd || envelope.kind == kLink;
+  return envelope.kind == kBegin || envelope.kind == kEnd || envelope.kind == kLink ||
+         envelope.kind == kValue;
 }
 
 comm::Rank place_in(const std::vector<std::int32_t>& members, comm::Rank of_world) noexcept {
@@ -212,6 +225,13 @@ void Exchange::Step::announce(comm::Rank to, BlockKey key) {
                             nullptr, 0, {});
 }
 
+void Exchange::Step::announce(comm::Rank to, BlockKey key,
+                              const std::shared_ptr<const std::string>& value) {
+  const std::uint64_t slot = static_cast<std::uint32_t>(key.slot);
+  const auto block = static_cast<std::uint64_t>(key.block);
+  exchange_.post(in_world(to), {kValue, 0, word(attempt_), slot | block << kBlockShift, 0}, value);
+}
+
 void Exchange::Step::pull(comm::Rank to, BlockKey key, std::uint32_t request, std::int32_t device) {
   const std::uint64_t slot = static_cast<std::uint32_t>(key.slot);
   const std::uint64_t target = static_cast<std::uint32_t>(device);
@@ -338,10 +358,14 @@ std::byte* Exchange::target(comm::Rank from, const comm::Envelope& envelope,
                             std::size_t bytes) noexcept {
   const std::lock_guard lock(mutex_);
   if (is_text(envelope)) {
-    if (bytes > kMostText) return nullptr;
-    std::string& text = incoming_[text_key(from, envelope.b)];
-    text.resize(bytes);
-    return reinterpret_cast<std::byte*>(text.data());
+    if (bytes > kMostText && envelope.kind != kValue) return nullptr;
+    try {
+      std::string& text = incoming_[text_key(from, envelope.b)];
+      text.resize(bytes);
+      return reinterpret_cast<std::byte*>(text.data());
+    } catch (const std::exception&) {
+      return nullptr;
+    }
   }
   ExchangeClient* client = client_of(from, envelope);
   if (envelope.kind != kBlock || client == nullptr) return nullptr;
@@ -370,7 +394,7 @@ void Exchange::arrived(comm::Rank from, const comm::Envelope& envelope,
   }
 }
 
-void Exchange::tell(const Message& message, std::size_t bytes) noexcept {
+void Exchange::tell(Message& message, std::size_t bytes) noexcept {
   const comm::Envelope& e = message.envelope;
   ExchangeClient* client = client_of(message.from, e);
   if (client == nullptr) return;
@@ -381,6 +405,11 @@ void Exchange::tell(const Message& message, std::size_t bytes) noexcept {
       return client->peer_begins(from, e.a, message.text);
     case kAnnounce:
       return client->peer_announces(from, key);
+    case kValue: {
+      const BlockKey call{static_cast<SlotIndex>(e.a & 0xffffffff),
+                          static_cast<std::int64_t>(e.a >> kBlockShift)};
+      return client->peer_sends_value(from, call, std::move(message.text));
+    }
     case kPull:
       return client->peer_pulls(from, key, e.flags, static_cast<std::int32_t>(e.a >> kDeviceShift));
     case kBlock:

@@ -28,6 +28,7 @@
 //
 //   begin      what the step computes, which all ranks compare with their own
 //   announce   a block that the receiver reads is there
+//   value      a block that holds nothing is there, and what stands for it: a delayed call's value
 //   pull       send me that block
 //   block      its bytes
 //   direct     its bytes come next on a link between two devices (comm/device_links.hpp)
@@ -45,6 +46,7 @@ class ExchangeClient {
   virtual void peer_begins(comm::Rank peer, std::uint64_t fingerprint,
                            const std::string& what) noexcept = 0;
   virtual void peer_announces(comm::Rank peer, BlockKey key) noexcept = 0;
+  virtual void peer_sends_value(comm::Rank peer, BlockKey key, std::string value) noexcept = 0;
   /// `device`: CUDA's number of the one that the block will be on there; negative: none.
   virtual void peer_pulls(comm::Rank peer, BlockKey key, std::uint32_t request,
                           std::int32_t device) noexcept = 0;
@@ -111,6 +113,8 @@ class Exchange final : public comm::Receiver {
     void listen(ExchangeClient& client, std::uint64_t fingerprint, const std::string& what);
     void hush();
     void announce(comm::Rank to, BlockKey key);
+    /// The same of a block that other ranks know by this value.
+    void announce(comm::Rank to, BlockKey key, const std::shared_ptr<const std::string>& value);
     void pull(comm::Rank to, BlockKey key, std::uint32_t request, std::int32_t device);
     void send_block(comm::Rank to, std::uint32_t request, const std::byte* data, std::size_t bytes,
                     comm::Messenger::Done done);
@@ -167,7 +171,7 @@ class Exchange final : public comm::Receiver {
     comm::Envelope envelope;
     std::string text;
   };
-  void tell(const Message& message, std::size_t bytes = 0) noexcept;
+  void tell(Message& message, std::size_t bytes = 0) noexcept;
   void post(comm::Rank to, comm::Envelope envelope, const std::shared_ptr<const std::string>& text);
   void begin_direct(comm::Rank from, const comm::Envelope& envelope);
   ExchangeClient* client_of(comm::Rank from, const comm::Envelope& envelope) const noexcept;

@@ -81,8 +81,10 @@ DispatcherOptions dispatcher_options(const device::HostDevices& devices, const P
   const std::uint32_t slots = options.slots > 0 ? options.slots : slots_for(plan, devices);
   for (std::size_t d = 0; d < devices.devices().size(); ++d) {
     const device::Device& device = devices.devices()[d];
-    out.devices.push_back(
-        {device.pool->limit_bytes() - devices.lent_bytes(d), slots, device::to_string(device.id)});
+    const std::size_t lent = devices.lent_bytes(d);
+    std::string name = device::to_string(device.id);
+    if (lent > 0) name += core::text(" without ", format_bytes(lent), " of blocks that are out");
+    out.devices.push_back({device.pool->limit_bytes() - lent, slots, std::move(name)});
   }
   out.host_budget_bytes = devices.host_tier().limit_bytes();
   out.disk_budget_bytes = devices.disk_tier().limit_bytes();
@@ -334,6 +336,7 @@ void HostRun::compute(WorkItem& item, device::Queue* queue, device::Buffer& scra
   if (item.stream != nullptr && scratch) queue->keep(std::move(scratch));
   const UserCode inside(devices_);
   prepared.kernel->run(args);
+  if (step_ != nullptr) write_value(item);
 }
 
 void HostRun::run_move(WorkItem& item, device::Queue* queue) {

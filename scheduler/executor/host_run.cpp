@@ -178,6 +178,7 @@ void HostRun::report(std::unique_lock<std::mutex>& lock) {
     launched_.clear();
     if (!finished_items_.empty()) wake_others();
   } while (!finished_items_.empty() || !peer_events_.empty() || tell_end(lock));
+  if (step_ != nullptr) quiet_since_ = clock_.now();
   reporting_ = false;
   if (outstanding_ > 0 || !peers_are_done()) return;
   over_ = true;

@@ -118,6 +118,7 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   void peer_begins(comm::Rank peer, std::uint64_t fingerprint,
                    const std::string& what) noexcept override;
   void peer_announces(comm::Rank peer, BlockKey key) noexcept override;
+  void peer_sends_value(comm::Rank peer, BlockKey key, std::string value) noexcept override;
   void peer_pulls(comm::Rank peer, BlockKey key, std::uint32_t request,
                   std::int32_t device) noexcept override;
   std::byte* block_target(comm::Rank peer, std::uint32_t request,
@@ -171,6 +172,8 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   MessageMemory& message_memory(const WorkItem& item) noexcept {
     return item.kind == WorkItem::Kind::kFetch ? incoming_ : outgoing_;
   }
+  tessera::detail::Call* call_of(NodeIndex node, std::int64_t block) const noexcept;
+  void write_value(const WorkItem& item);
   std::string peer_name(comm::Rank peer) const;
   std::string last_block_of(comm::Rank peer);
   std::string described() const;
@@ -231,6 +234,7 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   bool quiet_told_ = false;
   Clock::time_point last_progress_;
   Clock::time_point quiet_since_;  // with several ranks: nothing was reported
+  Clock::time_point quiet_told_at_;
   Clock::time_point named_;        // the last time that somebody was waited for too long
 
   std::mutex fetch_mutex_;
@@ -238,6 +242,13 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   std::unordered_map<std::uint32_t, WorkItem*> direct_;   // what comes by a link; the same way
   std::vector<bool> peer_failed_;                         // by rank; guarded by fetch_mutex_
   std::vector<BlockKey> last_block_;  // that came from a rank, slot -1: none; the same way
+  // Values of delayed calls that ran here, by node and block, for ranks that are still to get them;
+  // the same way.
+  struct Value {
+    std::shared_ptr<const std::string> bytes;
+    std::size_t readers = 0;
+  };
+  std::map<std::pair<NodeIndex, std::int64_t>, Value> values_;
 
   std::atomic<bool> failed_{false};
   std::atomic<bool> skipped_{false};

@@ -6,9 +6,11 @@
 #include "core/environment.hpp"
 #include "core/job.hpp"
 #include "core/text.hpp"
+#include "kernels/specs.hpp"
 #include "scheduler/executor/host_run.hpp"
 #include "scheduler/executor/task_error.hpp"
 #include "scheduler/plan/fingerprint.hpp"
+#include "tessera/delayed.hpp"
 #include "tessera/error.hpp"
 
 // A run's dealings with the other ranks. All ranks end a step together: each says how it went here
@@ -52,7 +54,41 @@ std::string HostRun::peer_name(comm::Rank peer) const {
 // What the dispatcher starts
 // -------------------------------------------------------------------------------------------------
 
-void HostRun::announce(BlockKey key, comm::Rank reader) { step_->announce(reader, key); }
+// Calls of several ranks stand for their values, which their blocks do not hold.
+tessera::detail::Call* HostRun::call_of(NodeIndex node, std::int64_t block) const noexcept {
+  const auto* calls = dynamic_cast<const kernels::CallsSpec*>(
+      plan_->nodes[static_cast<std::size_t>(node)].spec.get());
+  const bool is_one = calls != nullptr && block >= 0 && block < std::ssize(calls->calls);
+  return is_one ? calls->calls[static_cast<std::size_t>(block)].get() : nullptr;
+}
+
+// On the thread that ran the call, whose errors are the call's.
+void HostRun::write_value(const WorkItem& item) {
+  const tessera::detail::Call* call = call_of(item.node, item.block);
+  if (call == nullptr) return;
+  const SlotIndex slot = plan_->nodes[static_cast<std::size_t>(item.node)].outputs[0];
+  std::vector<std::int32_t> others;
+  share_.readers(slot, item.coords, others);
+  if (others.empty()) return;
+  auto bytes = std::make_shared<const std::string>(call->written());
+  const std::lock_guard lock(fetch_mutex_);
+  values_[{item.node, item.block}] = {std::move(bytes), others.size()};
+}
+
+void HostRun::announce(BlockKey key, comm::Rank reader) {
+  const NodeIndex node = plan_->slots[static_cast<std::size_t>(key.slot)].node;
+  if (call_of(node, key.block) == nullptr) return step_->announce(reader, key);
+  std::shared_ptr<const std::string> bytes;
+  {
+    const std::lock_guard lock(fetch_mutex_);
+    const auto value = values_.find({node, key.block});
+    if (value == values_.end())
+      throw std::logic_error("[executor] a call is announced to ranks that read it");
+    bytes = value->second.bytes;
+    if (--value->second.readers == 0) values_.erase(value);
+  }
+  step_->announce(reader, key, bytes);
+}
 
 WorkItem& HostRun::new_link(WorkItem::Kind kind, TaskId id, BlockKey key, comm::Rank peer,
                             Place place, std::size_t bytes) {
@@ -76,14 +112,14 @@ void HostRun::not_begun(WorkItem& item) noexcept {
   not_queued_.push_back(&item);
 }
 
-// Other devices' blocks come through the host's memory.
+// Other devices' blocks come through the host's memory, but for those that hold nothing.
 void HostRun::start_fetch(const FetchLaunch& fetch) {
   WorkItem& item = new_link(WorkItem::Kind::kFetch, fetch.id, fetch.key, fetch.from,
                             {Tier::kDevice, fetch.device}, fetch.bytes);
   item.to = &stored(fetch.buffer);
   ++outstanding_;
   try {
-    if (devices_.cuda() != nullptr) return stage(item);
+    if (devices_.cuda() != nullptr && item.bytes > 0) return stage(item);
   } catch (...) {
     return not_begun(item);
   }
@@ -125,8 +161,9 @@ void HostRun::start_send(const SendLaunch& launch) {
   item.from = &stored(launch.buffer);
   item.request = launch.request;
   ++sending_;
-  const bool elsewhere = launch.place.tier == Tier::kDisk ||
-                         (launch.place.tier == Tier::kDevice && devices_.cuda() != nullptr);
+  const bool elsewhere =
+      launch.bytes > 0 && (launch.place.tier == Tier::kDisk ||
+                           (launch.place.tier == Tier::kDevice && devices_.cuda() != nullptr));
   ++outstanding_;
   try {
     if (send_direct(item)) return;
@@ -237,6 +274,15 @@ void HostRun::hear(const PeerEvent& event) noexcept {
 
 void HostRun::peer_announces(comm::Rank peer, BlockKey key) noexcept {
   hear({PeerEvent::Kind::kAnnounced, peer, key, 0, -1});
+}
+
+void HostRun::peer_sends_value(comm::Rank peer, BlockKey key, std::string value) noexcept {
+  const bool known = key.slot >= 0 && key.slot < std::ssize(plan_->slots);
+  const NodeIndex node = known ? plan_->slots[static_cast<std::size_t>(key.slot)].node : -1;
+  tessera::detail::Call* call = known ? call_of(node, key.block) : nullptr;
+  if (call == nullptr) return;  // of another plan, which is an error already
+  call->arrived(std::move(value));
+  peer_announces(peer, key);
 }
 
 void HostRun::peer_pulls(comm::Rank peer, BlockKey key, std::uint32_t request,
@@ -450,11 +496,13 @@ void HostRun::peer_is_quiet(comm::Rank peer, bool is) noexcept {
   since = is ? std::optional(clock_.now()) : std::nullopt;
 }
 
+// Of the reporting thread, so that the others hear it in the order in which it was.
 void HostRun::tell_quiet(std::unique_lock<std::mutex>& lock, bool is) {
   quiet_told_ = is;
   lock.unlock();
   step_->quiet(is);
   lock.lock();
+  quiet_told_at_ = clock_.now();
 }
 
 // Where each rank waits for another to make room, none ever will: which is so when all have been
@@ -463,11 +511,18 @@ void HostRun::tell_quiet(std::unique_lock<std::mutex>& lock, bool is) {
 void HostRun::watch_standstill(std::unique_lock<std::mutex>& lock) {
   if (outstanding_ > 0 || stopped() || broken_ || end_told_ || dispatcher_.finished()) return;
   const Clock::time_point now = clock_.now();
-  const auto elapsed = core::elapsed(quiet_since_, now);
-  if (elapsed < kQuiet) return;
-  if (!quiet_told_) return tell_quiet(lock, true);
+  if (core::elapsed(quiet_since_, now) < kQuiet) return;
+  if (!quiet_told_) {
+    reporting_ = true;
+    tell_quiet(lock, true);
+    reporting_ = false;
+    // What came meanwhile was left to this thread.
+    if (!finished_items_.empty() || !peer_events_.empty() || stopped()) report(lock);
+    return;
+  }
   const std::chrono::duration<double> long_enough(2 * core::job().silence_s);
-  if (elapsed < long_enough || !dispatcher_.starved_unless_taken()) return;
+  if (core::elapsed(quiet_told_at_, now) < long_enough || !dispatcher_.starved_unless_taken())
+    return;
   for (std::size_t r = 0; r < peer_ended_.size(); ++r) {
     if (peer_ended_[r]) continue;
     if (!peer_quiet_[r] || core::elapsed(*peer_quiet_[r], now) < long_enough) return;

@@ -59,6 +59,33 @@ bool ResidentArray::is_lost(const std::function<bool(comm::Rank)>& is_there) con
                         }));
 }
 
+std::optional<std::size_t> ResidentArray::bring_to_device(std::int64_t block) {
+  const Place from = place(block);
+  if (from.tier == Tier::kDevice) return from.device;
+  StoredBlock& stored = blocks_[at(block)];
+  const std::size_t bytes = size_.bytes(block);
+  for (std::size_t d = 0; d < devices_->devices().size(); ++d) {
+    device::MemoryPool& pool = devices_->pool(d);
+    if (bytes > pool.limit_bytes() - std::min(pool.bytes_in_use(), pool.limit_bytes())) continue;
+    device::Buffer memory = pool.allocate(bytes);
+    devices_->with_queue(d, [&](device::Queue* queue) {
+      if (queue == nullptr) return copy_to(block, memory.data());
+      device::Buffer staged;
+      const std::byte* source = stored.memory.data();
+      if (from.tier == Tier::kDisk) {
+        staged = queue->staging().allocate(bytes);
+        copy_to(block, staged.data());
+        source = staged.data();
+      }
+      queue->copy(memory.data(), source, bytes);
+      queue->wait();
+    });
+    stored = StoredBlock{std::move(memory), {}};
+    return d;
+  }
+  return std::nullopt;
+}
+
 void ResidentArray::forget() noexcept {
   for (StoredBlock& block : blocks_) block = {};
   forgotten_ = true;

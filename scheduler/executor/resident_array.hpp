@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,9 @@ class ResidentArray {
   /// Copies the block's bytes to `out`, from wherever they are.
   /// \throws IoError when they cannot be read back from disk as they were written.
   void copy_to(std::int64_t block, std::byte* out) const;
+  /// Brings the block to device memory, where one has room, and says which; nothing where none has.
+  /// \throws IoError as copy_to().
+  std::optional<std::size_t> bring_to_device(std::int64_t block);
   /// With several ranks: whose each block is. Others' blocks are not here, and what asks for one is
   /// refused.
   void set_owners(BlockOwners owners, comm::Rank self) noexcept;

@@ -196,6 +196,9 @@ Placement::Dealt Placement::deal(NodeIndex node) const {
 }
 
 comm::Rank Placement::dealt(NodeIndex node, const std::int64_t* coords) const noexcept {
+  const PlanNode& tasks = order_->plan().nodes[at(node)];
+  if (!tasks.owners.empty())
+    return comm::Rank{tasks.owners[tasks.counts.empty() ? 0 : at(coords[tasks.counts.size() - 1])]};
   const auto& [lanes, along] = nodes_[at(node)];
   const std::uint64_t lane = lanes.of(coords);
   std::uint64_t rank = part_of(lane, lanes.count, ranks_);
@@ -206,8 +209,25 @@ comm::Rank Placement::dealt(NodeIndex node, const std::int64_t* coords) const no
   return comm::Rank{static_cast<std::int32_t>(rank)};
 }
 
+// Of a node that says whose its tasks are.
+std::vector<Box> Placement::owned_boxes(NodeIndex node, comm::Rank self) const {
+  const PlanNode& tasks = order_->plan().nodes[at(node)];
+  const auto count = std::ssize(tasks.owners);
+  const LaneDigit digit{static_cast<int>(tasks.counts.size()) - 1, count, nullptr};
+  std::vector<Box> out;
+  for (std::int64_t first = 0, end = 0; first < count; first = end) {
+    const std::int32_t owner = tasks.owners[at(first)];
+    for (end = first + 1; end < count && tasks.owners[at(end)] == owner;) ++end;
+    if (owner != self.number) continue;
+    out.emplace_back();
+    if (digit.axis >= 0) out.back().sides.push_back({digit, first, end});
+  }
+  return out;
+}
+
 std::vector<Box> Placement::boxes(NodeIndex node, comm::Rank self) const {
   if (ranks_ == 1) return {Box{}};
+  if (!order_->plan().nodes[at(node)].owners.empty()) return owned_boxes(node, self);
   const auto rank = static_cast<std::uint64_t>(self.number);
   const auto& [lanes, along] = nodes_[at(node)];
   const auto part = [](const Numbering& numbering, Box outer, std::uint64_t number,

@@ -19,8 +19,8 @@
 // cut the same way by itself, so that every rank has its part: the columns' sums that all rows of a
 // result wait for are not the first rank's alone. Where a node's tasks lie in fewer lanes than
 // there are ranks, each lane has several ranks, which share its tasks along the axes that are
-// summed up on the way. Tasks that follow their input are where that is made, so that pieces of a
-// block travel and not the block.
+// summed up on the way. Some nodes say whose their tasks are. Tasks that follow their input are
+// where that is made, so that pieces of a block travel and not the block.
 
 namespace tessera::scheduler {
 
@@ -62,6 +62,7 @@ class Placement {
     Numbering along;  ///< within a lane that has several ranks
   };
   class RunCutter;
+  std::vector<TaskOrder::Box> owned_boxes(NodeIndex node, comm::Rank self) const;
   comm::Rank dealt(NodeIndex node, const std::int64_t* coords) const noexcept;
   Dealt deal(NodeIndex node) const;
   Numbering followed(NodeIndex node, const Numbering& input);

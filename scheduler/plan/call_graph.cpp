@@ -1,5 +1,6 @@
 #include "scheduler/plan/call_graph.hpp"
 
+#include <algorithm>
 #include <unordered_set>
 
 #include "array/node.hpp"
@@ -30,7 +31,7 @@ CallInputs::CallInputs(const tessera::detail::Call& call) {
 // Depth first over calls and nodes alike, without recursion.
 class CallGraph::Walk {
  public:
-  explicit Walk(CallGraph& graph) : graph_(graph) {}
+  Walk(CallGraph& graph, const std::vector<std::int32_t>& ranks) : graph_(graph), ranks_(ranks) {}
 
   template <typename Root>
   void visit(const Root& root) {
@@ -47,7 +48,16 @@ class CallGraph::Walk {
   };
 
   void enter(const std::shared_ptr<tessera::detail::Call>& call) {
-    if (call->done() || !graph_.places_.try_emplace(call.get()).second) return;
+    const bool is_there = call->done() || (call->holder() >= 0 && ranks_.empty());
+    if (is_there || !graph_.places_.try_emplace(call.get()).second) return;
+    if (call->holder() >= 0 && !std::binary_search(ranks_.begin(), ranks_.end(), call->holder()))
+      call->lose();
+    if (call->holder() >= 0) {
+      graph_.places_.at(call.get()) = {Place::In::kHeld,
+                                       static_cast<std::int32_t>(graph_.held_.size())};
+      graph_.held_.push_back(call);
+      return;
+    }
     stack_.push_back({call, nullptr, CallInputs(*call), 0});
   }
   void enter(const array::Node* node) {
@@ -91,13 +101,15 @@ class CallGraph::Walk {
   }
 
   CallGraph& graph_;
+  const std::vector<std::int32_t>& ranks_;
   std::vector<Frame> stack_;
   std::unordered_set<const array::Node*> seen_;
 };
 
 CallGraph::CallGraph(const std::vector<Goal>& goals,
-                     const std::vector<std::shared_ptr<tessera::detail::Call>>& calls) {
-  Walk walk(*this);
+                     const std::vector<std::shared_ptr<tessera::detail::Call>>& calls,
+                     const std::vector<std::int32_t>& ranks) {
+  Walk walk(*this, ranks);
   for (const auto& call : calls) walk.visit(call);
   for (const Goal& goal : goals) walk.visit(goal.array.node().get());
 }

@@ -16,15 +16,20 @@ namespace tessera::scheduler {
 
 class CallGraph {
  public:
-  /// Finds the calls that have not run among `calls` and what they and the goals need.
+  /// Finds the calls that have not run among `calls` and what they and the goals need. Those whose
+  /// values were lost with a rank that is not one of `ranks` any more are to run again.
   CallGraph(const std::vector<Goal>& goals,
-            const std::vector<std::shared_ptr<tessera::detail::Call>>& calls);
+            const std::vector<std::shared_ptr<tessera::detail::Call>>& calls,
+            const std::vector<std::int32_t>& ranks);
 
   const std::vector<std::shared_ptr<tessera::detail::Call>>& list() const noexcept { return list_; }
   const std::vector<std::shared_ptr<tessera::detail::Call>>& own() const noexcept { return own_; }
+  /// Those that are needed and had run before, on one of several ranks alone.
+  const std::vector<std::shared_ptr<tessera::detail::Call>>& held() const noexcept { return held_; }
 
   struct Place {
-    enum class In : std::uint8_t { kNeither, kList, kOwn };  ///< kNeither: it had run before
+    /// kNeither: it had run before, and its value is here.
+    enum class In : std::uint8_t { kNeither, kList, kOwn, kHeld };
     In in = In::kNeither;
     std::int32_t number = 0;
   };
@@ -33,7 +38,7 @@ class CallGraph {
  private:
   class Walk;
   std::unordered_map<const tessera::detail::Call*, Place> places_;
-  std::vector<std::shared_ptr<tessera::detail::Call>> list_, own_;
+  std::vector<std::shared_ptr<tessera::detail::Call>> list_, own_, held_;
 };
 
 /// The calls and arrays among a call's arguments.

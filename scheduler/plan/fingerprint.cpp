@@ -15,6 +15,7 @@ std::uint64_t fingerprint(const Plan& plan, const std::string& profile) {
     text += core::text(node.label, "|", node.task_count, "|", node.chain_axis, node.resident,
                        node.sink, node.follows_input);
     for (const std::int64_t count : node.counts) text += core::text(",", count);
+    for (const std::int32_t owner : node.owners) text += core::text("@", owner);
     for (const PlanInput& input : node.inputs) text += core::text("<", input.slot);
     for (const SlotIndex slot : node.outputs) {
       const Slot& s = plan.slots[static_cast<std::size_t>(slot)];

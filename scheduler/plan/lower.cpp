@@ -48,7 +48,9 @@ PlanInput make_input(const StoredValue& value, const array::AffineRead& read, co
 }
 
 Lowering::Lowering(const std::vector<Goal>& goals, const LowerOptions& options)
-    : goals_(goals), options_(options), calls_(goals, options.calls),
+    : goals_(goals),
+      options_(options),
+      calls_(goals, options.calls, options.ranks),
       fusion_(roots_of(calls_, goals), options.fuse) {}
 
 Lowered Lowering::run() {

@@ -30,6 +30,8 @@ struct LowerOptions {
   /// would travel to several devices.
   double memory_bytes = std::numeric_limits<double>::infinity();
   std::int64_t devices = 1;
+  /// Numbers in the world of the ranks that compute together, in order; empty: this process alone.
+  std::vector<std::int32_t> ranks;
   const kernels::Registry* registry = nullptr;  ///< for scratch sizes; null: none (simulation)
   /// Resident arrays that the goals may not read but a run must know of, since they take memory that it may
   /// have to make free.

@@ -52,9 +52,12 @@ class Lowering {
   void lower_resident(const array::Node& node);
   void lower_awaited(const array::Node& node);
   void lower_calls();
+  void lower_held_calls();
   void lower_call_list();
   void lower_call(std::size_t number);
+  void lower_call_results();
   PlanInput read_call(const tessera::detail::Call& call) const;
+  bool several_ranks() const noexcept { return options_.ranks.size() > 1; }
   /// Lowers what stands before the node in the fusion's order, and the node.
   void lower_up_to(const array::Node* node);
   void deliver(const Goal& goal);
@@ -79,6 +82,7 @@ class Lowering {
   Fusion fusion_;
   std::size_t next_node_ = 0;  ///< of the fusion's order
   SlotIndex call_list_ = -1;
+  SlotIndex held_calls_ = -1;
   std::vector<SlotIndex> own_calls_;
   Lowered out_;
   std::map<Key, StoredValue> stored_;

@@ -60,6 +60,9 @@ struct PlanNode {
   /// than just before its readers: the pieces of a block are cut while it is at hand.
   bool follows_input = false;
   bool everywhere = false;    ///< a sink into each process's own memory: every rank runs all tasks
+  /// The rank that runs each task, along the last axis, where that follows from something else than
+  /// the order; empty: as placement has it. Other axes have one task.
+  std::vector<std::int32_t> owners;
   std::size_t scratch_bytes = 0;  ///< most that one task needs beside inputs and outputs
   bool wide = false;              ///< takes all workers of its device
   double flops = 0.0;             ///< of one full task, for the cost model

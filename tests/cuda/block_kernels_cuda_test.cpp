@@ -397,6 +397,7 @@ TEST(BlockKernelsCuda, HistogramAsTheHostDoes) {
       }
     }
   }
+  EXPECT_GT(machine.simulated.launches("count_bins"), 0);
 }
 
 TEST(BlockKernelsCuda, ReshapeCopiesTheBlock) {

@@ -120,6 +120,73 @@ TEST_F(CudaMemory, IsReadWhereItLiesAtAnyStrides) {
   EXPECT_EQ(machine_.misuse(), "");
 }
 
+// Vectors of complex numbers would have to lie at multiples of their own size.
+TEST_F(CudaMemory, ComplexNumbersMayLieAtHalfTheirSize) {
+  const OwnMemory memory(machine_.api(), 0, 4096);
+  for (int i = 0; i < 512; ++i) memory.as<double>()[i] = i % 17 - 8.0;
+  Session host = seams_.open(ample("host"));
+  Session session = open("cuda:0");
+  for (const DType dtype : {DType::kComplex64, DType::kComplex128}) {
+    const char* first = memory.as<char>() + itemsize(dtype) / 2;
+    for (const Chunks& chunks : {Chunks{}, Chunks{5, 4}}) {
+      SCOPED_TRACE(name(dtype));
+      const auto of = [&](const Array& x) {
+        return std::vector<Array>{x * 2.0, x + x[{Slice{.step = -1}, Slice{}}], x.T() * 0.5,
+                                  sum(x, {.axis = 0}), matmul(x.T(), x)};
+      };
+      const std::vector<HostArray> wanted =
+          host.compute(of(from_memory(first, dtype, {12, 9}, {.chunks = chunks})));
+      const SessionScope scope(session);
+      expect_close(wanted,
+                   session.compute(of(from_cuda(first, dtype, {12, 9}, {.chunks = chunks}))),
+                   "complex");
+    }
+  }
+  EXPECT_EQ(machine_.misuse(), "");
+}
+
+// The program's threads have the current device that they had.
+TEST_F(CudaMemory, TheCurrentDeviceStaysTheProgramsOwn) {
+  const OwnMemory memory(machine_.api(), 0, 800);
+  std::iota(memory.as<double>(), memory.as<double>() + 100, 0.0);
+  ASSERT_EQ(machine_.api().set_device(1), 0);
+  const auto now = [&] {
+    int device = -1;
+    machine_.api().current_device(&device);
+    return device;
+  };
+  for (const char* devices : {"cuda:0", "cuda:0-1"}) {
+    Session session = open(devices);
+    EXPECT_EQ(now(), 1);
+    const SessionScope scope(session);
+    const Array x = from_cuda(memory.as<double>(), {100}, {.chunks = {30}, .stream = nullptr});
+    EXPECT_EQ(now(), 1);
+    EXPECT_EQ(sum(sort(rechunk(x * 2.0, {100}))).item<double>(), 9900.0);
+    EXPECT_EQ(now(), 1);
+    std::vector<DeviceBlock> blocks = compute_blocks(x + 1.0);
+    EXPECT_EQ(now(), 1);
+    blocks.clear();
+    EXPECT_EQ(now(), 1);
+  }
+  EXPECT_EQ(now(), 1);
+  machine_.api().set_device(0);
+}
+
+TEST_F(CudaMemory, IsReadBehindWhatIsOnTheDefaultStream) {
+  const OwnMemory memory(machine_.api(), 1, 1000);
+  machine_.api().set_device(1);
+  machine_.api().fill(memory.as<void>(), 7, 1000, nullptr);
+  machine_.api().set_device(0);
+  {
+    Session session = open("cuda:0-1");
+    const SessionScope scope(session);
+    const Array x =
+        from_cuda(memory.as<std::int8_t>(), {1000}, {.chunks = {300}, .stream = nullptr});
+    EXPECT_EQ(sum(x).item<std::int64_t>(), 7000);
+  }
+  EXPECT_EQ(machine_.misuse(), "");
+}
+
 TEST_F(CudaMemory, IsReadBehindWhatIsOnItsStream) {
   for (int round = 0; round < 20; ++round) {
     const OwnMemory memory(machine_.api(), 0, 1000);
@@ -256,6 +323,76 @@ TEST_F(CudaMemory, WhatIsHandedOutIsNoRunsRoom) {
   EXPECT_LE(machine_.bytes_in_use(), before);
   blocks.clear();
   EXPECT_EQ(sum(y - x * 2.0).item<double>(), 0.0);
+}
+
+// A result that went below for a while, to make room for what another part of it took, comes back.
+TEST_F(CudaMemory, WhatWasSpilledMeanwhileIsHandedOutAllTheSame) {
+  for (const std::size_t host : {std::size_t{8} << 20, std::size_t{0}}) {
+    SessionOptions options = ample("cuda:0");
+    options.device_memory_bytes = std::size_t{4400} << 10;
+    options.host_memory_bytes = host;
+    options.disk_memory_bytes = std::size_t{64} << 20;
+    Session session = seams_.open(options);
+    const SessionScope scope(session);
+    const auto ones_of = [](std::span<const InputBlock>, const OutputBlock& out) {
+      std::fill_n(out.as<double>(), out.size(), 1.0);
+    };
+    const Array first = random::uniform({48, 1024}, {.chunks = {8, 1024}, .seed = 1}) + 1.0;
+    const Array many = map_blocks(
+        ones_of, {}, {.dtype = float64, .shape = Shape{256, 1024}, .chunks = Chunks{16, 1024}});
+    const Array last = map_blocks(
+        [](std::span<const InputBlock> in, const OutputBlock& out) {
+          double total = 0.0;
+          for (const double value : in[0].span<double>()) total += value;
+          std::fill_n(out.as<double>(), out.size(), total);
+        },
+        {rechunk(many, {256, 1024})},
+        {.dtype = float64, .shape = Shape{8, 1024}, .chunks = Chunks{8, 1024}});
+    const std::vector<DeviceBlock> blocks = compute_blocks(concatenate({first, last}));
+    EXPECT_GT(session.last_run().to_host_bytes + session.last_run().to_disk_bytes, 0U);
+    ASSERT_EQ(blocks.size(), 7U);
+    const HostArray wanted = first.compute();
+    for (std::size_t b = 0; b < 6; ++b) {
+      EXPECT_EQ(std::memcmp(blocks[b].memory.get(), wanted.data() + b * 65536, 65536), 0) << b;
+    }
+    EXPECT_EQ(static_cast<const double*>(blocks[6].memory.get())[8191], 256.0 * 1024.0);
+  }
+  EXPECT_EQ(machine_.bytes_in_use(), 0U);
+  EXPECT_EQ(machine_.misuse(), "");
+}
+
+TEST_F(CudaMemory, BlocksThatOutliveTheirSessionHoldNoMoreThanTheirMemory) {
+  std::vector<DeviceBlock> blocks;
+  {
+    Session session = open("cuda:0");
+    const SessionScope scope(session);
+    const Array x = random::uniform({512, 512}, {.chunks = {64, 512}, .seed = 1});
+    persist({x * 2.0});  // 2 MiB, which the session keeps for what comes next
+    blocks = compute_blocks(x[{Slice{0, 8}, Slice{}}] + 1.0);
+    EXPECT_GT(machine_.bytes_in_use(), std::size_t{2} << 20);
+  }
+  EXPECT_LE(machine_.bytes_in_use(), std::size_t{64} << 10);
+  blocks.clear();
+  EXPECT_EQ(machine_.bytes_in_use(), 0U);
+}
+
+// As tensors go whose owner drops them with work on its streams.
+TEST_F(CudaMemory, WorkOnABlockEndsBeforeItsMemoryIsAnothers) {
+  Session session = open("cuda:0");
+  const SessionScope scope(session);
+  void* stream = nullptr;
+  ASSERT_EQ(machine_.api().stream_create(0, &stream), 0);
+  for (int round = 0; round < 10; ++round) {
+    std::vector<DeviceBlock> blocks = compute_blocks(full({1000}, 3.0) + 0.5);
+    std::vector<double> read(1000);
+    machine_.api().copy(read.data(), blocks[0].memory.get(), 8000, stream);
+    blocks.clear();
+    const std::vector<DeviceBlock> next = compute_blocks(full({1000}, 5.0) + 0.5);
+    machine_.api().stream_synchronize(stream);
+    EXPECT_EQ(read, std::vector<double>(1000, 3.5));
+  }
+  machine_.api().stream_destroy(stream);
+  EXPECT_EQ(machine_.misuse(), "");
 }
 
 TEST_F(CudaMemory, OfWhatIsKeptCopiesAreHandedOut) {

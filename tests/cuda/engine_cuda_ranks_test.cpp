@@ -107,6 +107,47 @@ TEST_P(EngineCudaRanks, SameBitsOverLinks) {
   EXPECT_EQ(machine.bytes_in_use(), 0U);
 }
 
+// Calls run on the host; their arrays come from devices, and their blocks hold nothing.
+TEST(EngineCudaRanksDelayed, CallsAndTheirArraysGoBetweenRanks) {
+  SimulatedCuda machine({.devices = 3});
+  SimulatedNccl nccl(5);
+  for (const bool linked : {false, true}) {
+    const auto outcomes = on_ranks(
+        3, ample("cuda:*"),
+        [&](int, Session& session) {
+          const Array x =
+              session.persist({random::normal({60, 40}, {.chunks = {13, 9}, .seed = 2})})[0];
+          std::vector<Delayed<std::vector<double>>> rows;
+          for (std::int64_t i = 0; i < 12; ++i) {
+            rows.push_back(delayed(
+                [](const HostArray& part) {
+                  const auto values = part.span<double>();
+                  return std::vector<double>(values.begin(), values.end());
+                },
+                x[{Slice{5 * i, 5 * i + 5}, Slice{}}]));
+          }
+          const auto first = delayed([](const std::vector<double>& a,
+                                        const std::vector<double>& b) { return a[0] + b[0]; },
+                                     rows[2], rows[10]);
+          std::vector<double> out{first.get()};
+          for (const auto& row : rows) out.insert(out.end(), row.get().begin(), row.get().end());
+          const HostArray wanted = session.compute({x})[0];
+          const auto all = wanted.span<double>();
+          EXPECT_EQ(out[0], all[2 * 200] + all[10 * 200]);
+          EXPECT_EQ(std::vector<double>(out.begin() + 1, out.end()),
+                    std::vector<double>(all.begin(), all.end()));
+          return 0;
+        },
+        [&](int, scheduler::Seams& seams) {
+          seams.cuda = &machine.api();
+          if (linked) seams.nccl = &nccl.api();
+        });
+    for (const auto& outcome : outcomes) EXPECT_EQ(outcome.error, "");
+  }
+  EXPECT_EQ(machine.misuse(), "");
+  EXPECT_EQ(machine.bytes_in_use(), 0U);
+}
+
 // A rank is killed while blocks are on their way, through the hosts and over links.
 TEST(EngineCudaRanksLoss, ThoseThatAreLeftComeToTheSameBits) {
   std::mt19937_64 random(3);

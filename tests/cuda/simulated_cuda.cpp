@@ -57,9 +57,13 @@ int device_info(int device, TesseraCudaDeviceInfo* info) {
   });
 }
 
+thread_local int device_of_thread = 0;
+
 int set_device(int device) {
   return guarded("set_device", [&](Machine& machine) {
-    return device >= 0 && device < machine.options.devices ? 0 : kInvalidValue;
+    if (device < 0 || device >= machine.options.devices) return kInvalidValue;
+    device_of_thread = device;
+    return 0;
   });
 }
 
@@ -81,12 +85,7 @@ int host_allocate(void** data, std::size_t bytes) {
 
 int memory_device(const void* data, int* device) {
   return guarded("memory_device", [&](Machine& machine) {
-    *device = -1;
-    for (std::size_t d = 0; d < machine.memories.size(); ++d) {
-      const std::byte* begin = machine.memories[d].begin;
-      if (data >= begin && data < begin + machine.options.memory_bytes)
-        *device = static_cast<int>(d);
-    }
+    *device = machine.device_of(data);
     return 0;
   });
 }
@@ -113,7 +112,7 @@ int event_create(int, void** event) {
 int event_record(void* handle, void* stream) {
   return guarded("event_record", [&](Machine& machine) {
     auto* event = static_cast<Event*>(handle);
-    event->stream = static_cast<Stream*>(stream);
+    event->stream = &machine.stream_of(stream);
     machine.put(stream, {nullptr, event, ++event->recorded, false});
     return 0;
   });
@@ -150,6 +149,31 @@ int event_synchronize(void* handle) {
 
 int copy(void* to, const void* from, std::size_t bytes, void* stream) {
   return guarded("copy", [&](Machine& machine) {
+    const int target = machine.device_of(to);
+    const int source = machine.device_of(from);
+    if (target >= 0 && source >= 0 && target != source) {
+      machine.note("memory was copied from device to device as if it were one's");
+      return kInvalidValue;
+    }
+    machine.put(stream, {[&machine, to, from, bytes] {
+                           if (!machine.may_touch(to, bytes, "a copy's target") ||
+                               !machine.may_touch(from, bytes, "a copy's source"))
+                             return kIllegalAddress;
+                           std::memmove(to, from, bytes);
+                           return 0;
+                         },
+                         nullptr, 0, false});
+    return 0;
+  });
+}
+
+int copy_peer(void* to, int to_device, const void* from, int from_device, std::size_t bytes,
+              void* stream) {
+  return guarded("copy_peer", [&](Machine& machine) {
+    if (machine.device_of(to) != to_device || machine.device_of(from) != from_device) {
+      machine.note("a copy between devices names others than its memory's");
+      return kInvalidValue;
+    }
     machine.put(stream, {[&machine, to, from, bytes] {
                            if (!machine.may_touch(to, bytes, "a copy's target") ||
                                !machine.may_touch(from, bytes, "a copy's source"))
@@ -206,6 +230,12 @@ void fill_devices(TesseraCudaApi& api) {
     });
   };
   api.set_device = set_device;
+  api.current_device = [](int* device) {
+    return guarded("current_device", [&](Machine&) {
+      *device = device_of_thread;
+      return 0;
+    });
+  };
   api.enable_peer = enable_peer;
   api.synchronize_device = [](int device) {
     return guarded("synchronize_device", [&](Machine& machine) {
@@ -213,7 +243,7 @@ void fill_devices(TesseraCudaApi& api) {
         if (stream->device != device) continue;
         if (const int status = machine.drain(*stream, nullptr, 0); status != 0) return status;
       }
-      return 0;
+      return machine.drain(machine.default_streams[static_cast<std::size_t>(device)], nullptr, 0);
     });
   };
 }
@@ -276,7 +306,7 @@ void fill_streams(TesseraCudaApi& api) {
   };
   api.stream_synchronize = [](void* stream) {
     return guarded("stream_synchronize", [&](Machine& machine) {
-      return machine.drain(*static_cast<Stream*>(stream), nullptr, 0);
+      return machine.drain(machine.stream_of(stream), nullptr, 0);
     });
   };
   api.stream_wait = stream_wait;
@@ -285,23 +315,18 @@ void fill_streams(TesseraCudaApi& api) {
     Machine& machine = Machine::here();
     const std::lock_guard lock(machine.mutex);
     auto* event = static_cast<Event*>(handle);
-    for (Stream* stream : machine.streams) {
-      for (Step& step : stream->steps) {
-        if (step.event == event) step = {[] { return 0; }, nullptr, 0, false};
-      }
-    }
     machine.events.erase(event);
-    delete event;
+    machine.gone_events.emplace_back(event);  // which streams may still wait for
     return 0;
   };
-  api.event_behind = [](int, void* stream, void** event) {
+  api.event_behind = [](int device, void* stream, void** event) {
     return guarded("event_behind", [&](Machine& machine) {
       auto* made = new Event;
       machine.events.insert(made);
       *event = made;
-      if (stream == nullptr) return 0;  // nothing goes over the default stream
-      made->stream = static_cast<Stream*>(stream);
-      machine.put(stream, {nullptr, made, ++made->recorded, false});
+      made->stream = stream == nullptr ? &machine.default_streams[static_cast<std::size_t>(device)]
+                                       : static_cast<Stream*>(stream);
+      machine.put(made->stream, {nullptr, made, ++made->recorded, false});
       return 0;
     });
   };
@@ -315,6 +340,7 @@ void fill_streams(TesseraCudaApi& api) {
     });
   };
   api.copy = copy;
+  api.copy_peer = copy_peer;
   api.fill = fill;
   api.range_push = nullptr;
   api.range_pop = nullptr;
@@ -328,6 +354,7 @@ Machine::Machine(const SimulatedCudaOptions& chosen) : options(chosen), random(c
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (begin == MAP_FAILED) throw std::runtime_error("no memory for a simulated device");
     memories.push_back({static_cast<std::byte*>(begin), {}, 0});
+    default_streams.emplace_back().device = d;
   }
   fill_devices(api);
   fill_memory(api);
@@ -356,8 +383,22 @@ int Machine::begin_call(const char* name) {
   return fail_status;
 }
 
+int Machine::device_of(const void* data) const {
+  for (std::size_t d = 0; d < memories.size(); ++d) {
+    const std::byte* begin = memories[d].begin;
+    if (data >= begin && data < begin + options.memory_bytes) return static_cast<int>(d);
+  }
+  return -1;
+}
+
+// Null: the default stream of the thread's device.
+Stream& Machine::stream_of(void* handle) {
+  return handle != nullptr ? *static_cast<Stream*>(handle)
+                           : default_streams[static_cast<std::size_t>(device_of_thread)];
+}
+
 void Machine::put(void* handle, Step step) {
-  auto& stream = *static_cast<Stream*>(handle);
+  Stream& stream = stream_of(handle);
   stream.steps.push_back(std::move(step));
   if (!options.lazy) drain(stream, nullptr, 0);
 }
@@ -471,6 +512,12 @@ SimulatedCuda::SimulatedCuda(const SimulatedCudaOptions& options)
 SimulatedCuda::~SimulatedCuda() { the_machine = nullptr; }
 
 const TesseraCudaApi& SimulatedCuda::api() const noexcept { return machine_->api; }
+
+std::int64_t SimulatedCuda::launches(const std::string& kernel) const {
+  const std::lock_guard lock(machine_->mutex);
+  const auto found = machine_->launches.find(kernel);
+  return found != machine_->launches.end() ? found->second : 0;
+}
 
 void SimulatedCuda::fail_call(std::int64_t n, int status, const std::string& name, bool sticky) {
   const std::lock_guard lock(machine_->mutex);

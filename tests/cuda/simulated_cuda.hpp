@@ -40,6 +40,8 @@ class SimulatedCuda {
   std::int64_t calls() const;
   void stop_failing();
 
+  /// How often kernels of a name were launched.
+  std::int64_t launches(const std::string& kernel) const;
   /// Device memory in use, of all devices.
   std::size_t bytes_in_use() const;
   /// What was wrong with how the table was used: reads and writes of memory that is not in use, work left behind.

@@ -23,6 +23,10 @@ constexpr int kNotFound = 500;   // cudaErrorSymbolNotFound
 
 // Of the entry points below; another number with every change of them.
 constexpr const char* kEntries = "1";
+// A device refuses what lies across the boundaries of its type, which x86 reads and writes.
+constexpr const char* kCompiler =
+    "g++ -std=c++20 -O1 -w -shared -fPIC -ffp-contract=off -fsanitize=alignment "
+    "-fsanitize-undefined-trap-on-error";
 
 char* copied(const std::string& text) {
   auto* out = static_cast<char*>(std::malloc(text.size() + 1));
@@ -79,7 +83,7 @@ int library_kernel(void** kernel, void* library, const char* name) {
   if (size == nullptr || run == nullptr) return kNotFound;
   // Few, and as long-lived as the libraries, which stay loaded.
   static std::deque<Kernel> kernels;
-  kernels.push_back({run, {}});
+  kernels.push_back({name, run, {}});
   for (unsigned i = 0; size(i) > 0; ++i) kernels.back().parameter_bytes.push_back(size(i));
   *kernel = &kernels.back();
   return 0;
@@ -94,6 +98,7 @@ int launch(void* handle, const unsigned grid[3], const unsigned block[3], std::s
       grid[2] > 65535)
     return kInvalidValue;
   const auto& kernel = *static_cast<const Kernel*>(handle);
+  ++machine.launches[kernel.name];
   // Parameters are taken when the kernel is launched.
   std::vector<std::vector<std::max_align_t>> values;
   for (std::size_t i = 0; i < kernel.parameter_bytes.size(); ++i) {
@@ -128,7 +133,7 @@ int compile(const char* source, const char*, const char* const*, int, void** cub
 
 int build_kernels(const char* source, void** cubin, std::size_t* cubin_bytes, char** log) {
   const std::string text = with_entries(source);
-  const std::string shim = read_file(TESSERA_CUDA_SHIM);
+  const std::string shim = read_file(TESSERA_CUDA_SHIM) + kCompiler;
   const std::string base = folder() + "/" + std::to_string(std::hash<std::string>{}(shim + text));
   const std::string library = base + ".so";
   *cubin = nullptr;
@@ -136,7 +141,7 @@ int build_kernels(const char* source, void** cubin, std::size_t* cubin_bytes, ch
     const std::string own = base + "." + std::to_string(::getpid()) + "." +
                             std::to_string(reinterpret_cast<std::uintptr_t>(&base));
     std::ofstream(own + ".cpp") << text;
-    const std::string command = "g++ -std=c++20 -O1 -w -shared -fPIC -ffp-contract=off -include " TESSERA_CUDA_SHIM " " +
+    const std::string command = kCompiler + std::string(" -include " TESSERA_CUDA_SHIM " ") +
                                 own + ".cpp -o " + own + ".so > " + own + ".log 2>&1";
     const bool built = std::system(command.c_str()) == 0;
     *log = copied(read_file(own + ".log"));
@@ -162,7 +167,7 @@ void fill_kernels(TesseraCudaApi& api) {
   // Cubins of another shim, or of another build's folder, are not this one's.
   api.compiler = [] {
     static const std::string name =
-        "simulated in " + folder() + " by " + std::to_string(std::hash<std::string>{}(read_file(TESSERA_CUDA_SHIM) + kEntries));
+        "simulated in " + folder() + " by " + std::to_string(std::hash<std::string>{}(read_file(TESSERA_CUDA_SHIM) + kEntries + kCompiler));
     return name.c_str();
   };
 }

@@ -43,6 +43,7 @@ struct Stream {
 
 /// A function of a built kernel library, and the bytes of each parameter.
 struct Kernel {
+  std::string name;
   int (*run)(const unsigned* grid, const unsigned* block, const void* const* parameters,
              unsigned order);
   std::vector<std::size_t> parameter_bytes;
@@ -70,6 +71,9 @@ struct SimulatedCuda::Machine {
   /// Whether this call is the one that is to fail: its status, or 0.
   int begin_call(const char* name);
   void put(void* stream, simulated::Step step);
+  simulated::Stream& stream_of(void* handle);
+  /// Whose memory it is; -1: the host's.
+  int device_of(const void* data) const;
   /// Runs a stream until `until` fires, or to its end, or to what is blocked; other streams as far as that needs, and
   /// by chance.
   int drain(simulated::Stream& stream, const simulated::Event* until, std::uint64_t count);
@@ -93,6 +97,9 @@ struct SimulatedCuda::Machine {
   std::vector<Memory> memories;
   std::set<simulated::Stream*> streams;
   std::set<simulated::Event*> events;
+  std::vector<std::unique_ptr<simulated::Event>> gone_events;
+  std::deque<simulated::Stream> default_streams;  ///< by device
+  std::map<std::string, std::int64_t> launches;   ///< by kernel
   std::int64_t call_count = 0;
   std::int64_t fail_at = 0;
   int fail_status = 0;

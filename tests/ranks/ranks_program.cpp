@@ -35,6 +35,46 @@ std::vector<tessera::HostArray> long_work(const std::string& which) {
     const Array z = rechunk(exp(y), Chunks{8000, 500});
     return compute({mean(z, {.axis = 0}), sum(z + transpose(y), {.axis = 1})});
   }
+  if (which == "delayed") {
+    // Calls of some milliseconds each, of arrays, of each other, and of what an earlier computation
+    // has left on some rank.
+    const auto scan = [](std::int64_t k, const std::vector<double>& before) {
+      std::vector<double> out(4000);
+      for (int round = 0; round < 2000; ++round) {
+        for (std::size_t i = 0; i < out.size(); ++i)
+          out[i] = 0.5 * out[i] + static_cast<double>((k + 1) * static_cast<std::int64_t>(i) % 97) +
+                   (before.empty() ? 0.0 : 0.25 * before[i]);
+      }
+      return out;
+    };
+    std::vector<Delayed<std::vector<double>>> level;
+    for (std::int64_t k = 0; k < 64; ++k) level.push_back(delayed(scan, k, std::vector<double>()));
+    std::vector<Delayed<double>> ends;
+    for (std::size_t k = 0; k < level.size(); ++k) {
+      level[k] = delayed(scan, static_cast<std::int64_t>(k), level[k * 7 % 64]);
+      ends.push_back(delayed([](const std::vector<double>& v) { return v.back(); }, level[k]));
+    }
+    compute(ends);
+    std::vector<Delayed<HostArray>> totals;
+    for (std::size_t k = 0; k < 16; ++k) {
+      const auto row = static_cast<std::int64_t>(k);
+      totals.push_back(delayed(
+          [](const HostArray& part, const std::vector<double>& weights) {
+            HostArray out(
+                {}, DType::kFloat64,
+                std::shared_ptr<std::byte>(new std::byte[8], std::default_delete<std::byte[]>()));
+            double total = 0.0;
+            for (std::size_t i = 0; i < 4000; ++i) total += part.span<double>()[i] * weights[i];
+            *out.span<double>().data() = total;
+            return out;
+          },
+          reshape(x[{Slice(row, row + 4), Slice(0, 1000)}], {4000}), level[4 * k]));
+    }
+    compute(totals);
+    std::vector<HostArray> out;
+    for (const auto& total : totals) out.push_back(total.get());
+    return out;
+  }
   // Every round reads what the one before has kept.
   const Array small = x[{Slice(0, 1500), Slice(0, 1500)}];
   Array kept = small.persist();

@@ -317,7 +317,7 @@ TEST(Ranks, WhenOneIsKilledTheOthersGoOnWhereTheyAreToRecover) {
   std::mt19937_64 random(12);
   int round = 0;
   int hit = 0;
-  for (const char* work : {"product", "svd", "rechunk", "kept"}) {
+  for (const char* work : {"product", "svd", "rechunk", "kept", "delayed"}) {
     Command clean(on_ranks(1, {"survive", work}));
     ASSERT_EQ(clean.wait(60s), 0) << clean.text;
     std::size_t count = 0;

@@ -38,6 +38,18 @@ struct Tensor {
 
 constexpr DLDataType kDouble = {kDLFloat, 64, 1};
 
+TEST(Dlpack, ShortFloatsAreFloats) {
+  for (const auto& [dtype, code] : {std::pair{DType::kFloat16, std::uint8_t{kDLFloat}},
+                                    std::pair{DType::kBFloat16, std::uint8_t{4}}}) {
+    DLManagedTensor* tensor = to_dlpack(astype(arange(3.0) - 2.5, dtype).compute());
+    EXPECT_EQ(tensor->dl_tensor.dtype.code, code);
+    EXPECT_EQ(tensor->dl_tensor.dtype.bits, 16);
+    const Array back = from_dlpack(tensor);  // which deletes it
+    EXPECT_EQ(back.dtype(), dtype);
+    EXPECT_EQ(astype(back, DType::kFloat64).compute().span<double>()[0], -2.5);
+  }
+}
+
 TEST(Dlpack, ReadsATensorWhereItLiesAndGivesItBack) {
   std::vector<double> values(24);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(i);
@@ -117,14 +129,15 @@ TEST(Dlpack, WhatItCannotReadStaysTheCallers) {
   };
   EXPECT_REFUSED(from_dlpack(nullptr), "[from_dlpack] a tensor is needed; got a null pointer");
   const std::string kinds =
-      "the elements must be bool, integers, float32, float64 or complex; got DLPack's type code 2 "
+      "the elements must be bool, integers, floats of 16 to 64 bits or complex; got DLPack's type "
+      "code 2 "
       "of ";
   Tensor device(values.data(), kDouble, {8});
   device.managed.dl_tensor.device = {kDLROCM, 0};
   refused(device,
           "the tensor's memory must be the host's or a CUDA device's; got device type 10; try "
           "copying it to the host");
-  refused(Tensor(values.data(), {kDLFloat, 16, 1}, {8}), kinds + "16 bits and 1 lanes");
+  refused(Tensor(values.data(), {kDLFloat, 8, 1}, {8}), kinds + "8 bits and 1 lanes");
   refused(Tensor(values.data(), {kDLFloat, 64, 4}, {2}), kinds + "64 bits and 4 lanes");
   Tensor odd(values.data(), kDouble, {7});
   odd.managed.dl_tensor.byte_offset = 4;

@@ -423,23 +423,6 @@ TEST(EngineRanksFaults, SessionsOfARankTakeTurns) {
   }
 }
 
-TEST(EngineRanksFaults, DelayedCallsAreRefused) {
-  const auto outcomes = on_ranks(2, plain(), [](int, Session&) {
-    try {
-      delayed([](int a) { return a + 1; }, 4).get();
-    } catch (const InvalidArgument& e) {
-      return std::string(e.what());
-    }
-    return std::string();
-  });
-  for (const auto& outcome : outcomes) {
-    ASSERT_EQ(outcome.error, "");
-    EXPECT_NE(outcome.value.find("[delayed] delayed calls run in one process; got some on 2 ranks"),
-              std::string::npos)
-        << outcome.value;
-  }
-}
-
 TEST(EngineRanksKept, EachRankIsHandedTheBlocksThatItMade) {
   const auto got = on_ranks(3, {.devices = "host:2", .workers = 1}, [](int, Session& session) {
     return session.compute_blocks(random::normal({40, 30}, {.chunks = {7, 30}, .seed = 5}) * 2.0);

@@ -224,8 +224,8 @@ int event_create(int device, void** event) {
 
 int event_destroy(void* event) { return cudaEventDestroy(event_of(event)); }
 
-int event_behind(int device, void* stream, void** event) {
-  *event = nullptr;
+// Event and stream are of one device.
+int event_on(int device, void* stream, void** event) {
   const OnDevice there(device);
   if (there.status() != cudaSuccess) return there.status();
   cudaEvent_t made = nullptr;
@@ -238,6 +238,21 @@ int event_behind(int device, void* stream, void** event) {
   }
   *event = made;
   return cudaSuccess;
+}
+
+// Which device a stream is of, the runtime tells from 12.8 on only: the others are tried.
+int event_behind(int device, void* stream, void** event) {
+  *event = nullptr;
+  const int status = event_on(device, stream, event);
+  if (status == cudaSuccess || stream == nullptr) return status;
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) return status;
+  for (int other = 0; other < count; ++other) {
+    if (other == device) continue;
+    cudaGetLastError();
+    if (event_on(other, stream, event) == cudaSuccess) return cudaSuccess;
+  }
+  return status;
 }
 
 int memory_device(const void* data, int* device) {
@@ -262,6 +277,11 @@ int event_elapsed_ms(float* ms, void* begin, void* end) {
 
 int copy(void* to, const void* from, size_t bytes, void* stream) {
   return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_of(stream));
+}
+
+int copy_peer(void* to, int to_device, const void* from, int from_device, size_t bytes,
+              void* stream) {
+  return cudaMemcpyPeerAsync(to, to_device, from, from_device, bytes, stream_of(stream));
 }
 
 int fill(void* data, int byte, size_t bytes, void* stream) {
@@ -306,6 +326,7 @@ void add_runtime(TesseraCudaApi& api) {
     return int{cudaDeviceGetPCIBusId(text, bytes, device)};
   };
   api.set_device = set_device;
+  api.current_device = [](int* device) { return int{cudaGetDevice(device)}; };
   api.enable_peer = enable_peer;
   api.synchronize_device = synchronize_device;
   api.pool_create = pool_create;
@@ -329,6 +350,7 @@ void add_runtime(TesseraCudaApi& api) {
   api.event_synchronize = event_synchronize;
   api.event_elapsed_ms = event_elapsed_ms;
   api.copy = copy;
+  api.copy_peer = copy_peer;
   api.fill = fill;
   api.library_load = library_load;
   api.library_unload = library_unload;
