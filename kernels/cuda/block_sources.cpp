@@ -4,12 +4,10 @@
 #include <bit>
 
 #include "core/text.hpp"
+#include "kernels/cuda/selection_source.hpp"
 
 namespace tessera::kernels::cuda {
 
-namespace {
-
-// The type that holds one unit of 1, 2, 4, 8 or 16 bytes.
 std::string unit_type(std::size_t bytes) {
   constexpr std::array<const char*, 5> kTypes{
       "typedef unsigned char Unit;\n", "typedef unsigned short Unit;\n",
@@ -17,6 +15,18 @@ std::string unit_type(std::size_t bytes) {
       "struct alignas(16) Unit { unsigned long long low, high; };\n"};
   return kTypes[static_cast<std::size_t>(std::countr_zero(bytes))];
 }
+
+std::string element_type(DType dtype) {
+  const auto signed_type = [](std::size_t bytes) {
+    return bytes == 1 ? "signed char" : bytes == 2 ? "short" : bytes == 4 ? "int" : "long long";
+  };
+  const std::size_t bytes = itemsize(dtype);
+  if (is_floating(dtype)) return bytes == 4 ? "float" : "double";
+  if (kind(dtype) == DTypeKind::kSignedInteger) return signed_type(bytes);
+  return bytes == 1 ? "unsigned char" : core::text("unsigned ", signed_type(bytes));
+}
+
+namespace {
 
 // What lies before the kernels: the unit that is moved, tiles, and parameters (CopyParams of
 // copy_cuda.cpp).
@@ -388,17 +398,7 @@ extern "C" __global__ void write_sorted(const Params p) {
 }
 
 std::string histogram_source(DType dtype) {
-  const auto signed_type = [](std::size_t bytes) {
-    return bytes == 1 ? "signed char" : bytes == 2 ? "short" : bytes == 4 ? "int" : "long long";
-  };
-  std::string type = itemsize(dtype) == 4 ? "float" : "double";
-  if (kind(dtype) == DTypeKind::kSignedInteger) {
-    type = signed_type(itemsize(dtype));
-  } else if (!is_floating(dtype)) {
-    type = itemsize(dtype) == 1 ? "unsigned char"
-                                : core::text("unsigned ", signed_type(itemsize(dtype)));
-  }
-  return core::text("typedef ", type, R"( Element;
+  return core::text("typedef ", element_type(dtype), R"( Element;
 struct Params {
   unsigned long long* counts;
   const unsigned char* from;
@@ -456,7 +456,9 @@ std::vector<BlockSource> block_sources() {
   for (const std::size_t bytes : {1u, 2u, 4u, 8u, 16u}) {
     add(core::text("copy ", bytes), copy_source(bytes), {"copy_rows", "copy_tiles", "fill_rows"});
     add(core::text("take ", bytes), take_source(bytes), {"take"});
+    add(core::text("gather ", bytes), gather_along_source(bytes), {"gather_along"});
   }
+  add("mask", mask_source(), {"count_true_of_tiles", "sum_tiles", "list_true"});
   for (const std::size_t bytes : {4u, 8u})
     add(core::text("mirror ", bytes), mirror_source(bytes), {"mirror_lower"});
   for (const DType dtype :
@@ -468,6 +470,7 @@ std::vector<BlockSource> block_sources() {
     add(core::text("sort ", dtype), sort_source(dtype),
         {"make_keys", "make_lanes", "write_sorted"});
     add(core::text("histogram ", dtype), histogram_source(dtype), {"count_bins"});
+    add(core::text("search ", dtype), search_source(dtype), {"search", "find"});
   }
   for (const DType dtype :
        {DType::kFloat32, DType::kFloat64, DType::kComplex64, DType::kComplex128})

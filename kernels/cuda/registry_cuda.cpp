@@ -28,7 +28,8 @@ class CudaRegistry final : public Registry {
     if (const auto* s = dynamic_cast<const DeliverSpec*>(&spec)) return deliver_scratch_cuda(*s);
     if (const auto* s = dynamic_cast<const BlockSpec*>(&spec)) {
       return factor_scratch_cuda(system_, *s) + take_scratch_cuda(*s) +
-             sort_scratch_cuda(system_, *s) + groupby_scratch_cuda(*s) + histogram_scratch_cuda(*s);
+             sort_scratch_cuda(system_, *s) + groupby_scratch_cuda(*s) +
+             histogram_scratch_cuda(*s) + selection_scratch_cuda(*s);
     }
     return 0;
   }
@@ -55,6 +56,7 @@ class CudaRegistry final : public Registry {
       if (auto kernel = make_sort_cuda(cache_, *s)) return kernel;
       if (auto kernel = make_groupby_cuda(cache_, *s)) return kernel;
       if (auto kernel = make_histogram_cuda(cache_, *s)) return kernel;
+      if (auto kernel = make_selection_cuda(cache_, *s)) return kernel;
       return make_factor_cuda(cache_, *s);
     }
     return nullptr;

@@ -16,16 +16,6 @@ using device::cuda::CudaQueue;
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-/// `Params` of take_source().
-struct TakeParams {
-  std::byte* to;
-  const std::byte* from;
-  const std::byte* positions;
-  std::int64_t outer, count,
-      run;  // of the output: extents before, along and behind the axis, the last in units
-  std::int64_t start, extent;  // of the piece, along the axis
-};
-
 class TakeTask : public TaskKernel {
  public:
   TakeTask(KernelCache& cache, const BlockSpec& spec)

@@ -57,4 +57,9 @@ std::size_t groupby_scratch_cuda(const BlockSpec& spec);
 std::unique_ptr<TaskKernel> make_histogram_cuda(KernelCache& cache, const BlockSpec& spec);
 std::size_t histogram_scratch_cuda(const BlockSpec& spec);
 
+// selection_cuda.cpp: the block operations "searchsorted", but for complex numbers,
+// "take_along_axis", "count_true" and "compress".
+std::unique_ptr<TaskKernel> make_selection_cuda(KernelCache& cache, const BlockSpec& spec);
+std::size_t selection_scratch_cuda(const BlockSpec& spec);
+
 }  // namespace tessera::kernels::cuda
