@@ -87,6 +87,14 @@ std::optional<std::size_t> read_size(const char* path) {
 
 }  // namespace
 
+ProductPrecision parse_product_precision(const char* name, std::string_view text) {
+  const auto* found = std::find(std::begin(kProductPrecisions), std::end(kProductPrecisions), text);
+  if (found != std::end(kProductPrecisions))
+    return static_cast<ProductPrecision>(found - std::begin(kProductPrecisions));
+  throw InvalidArgument(core::text(
+      "[", name, "] the value is full, tf32, bf16x9 or fixed_point; got \"", text, "\""));
+}
+
 const std::vector<VariableInfo>& environment_variables() {
   static const std::vector<VariableInfo> kTable = {
       {"TESSERA_DEVICES",
@@ -108,6 +116,9 @@ const std::vector<VariableInfo>& environment_variables() {
       {"TESSERA_TRACE", "file for a Chrome/Perfetto trace of tasks, copies and spills"},
       {"TESSERA_LOG", "off, error, warning, info or debug; default warning"},
       {"TESSERA_FUSE", "on or off: fuse elementwise chains; default on"},
+      {"TESSERA_PRODUCT_PRECISION",
+       "of products on GPUs: full, or faster: tf32 or bf16x9 (float32), fixed_point (float64); "
+       "default full"},
       {"TESSERA_WINDOW", "tasks looked ahead of the first unfinished one; default 4096"},
       {"TESSERA_MODULE_PATH",
        "folders of the run-time modules (NetCDF), with a \":\" between them"},
@@ -161,6 +172,8 @@ Environment parse_environment(const char* (*get)(const char*)) {
   if (const char* v = get("TESSERA_TRACE")) out.trace = v;
   if (const char* v = get("TESSERA_LOG")) out.log = parse_level("TESSERA_LOG", v);
   if (const char* v = get("TESSERA_FUSE")) out.fuse = parse_switch("TESSERA_FUSE", v);
+  if (const char* v = get("TESSERA_PRODUCT_PRECISION"))
+    out.product_precision = parse_product_precision("TESSERA_PRODUCT_PRECISION", v);
   if (const char* v = get("TESSERA_WINDOW"))
     out.window = parse_number<std::uint32_t>("TESSERA_WINDOW", v, 1, 1u << 24);
   if (const char* v = get("TESSERA_MODULE_PATH"))

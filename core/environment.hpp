@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 // The TESSERA_* variables: each is read once, parsed strictly, and decided by its value. docs/configuration.md
@@ -12,6 +13,11 @@
 namespace tessera::core {
 
 enum class LogLevel : std::uint8_t { kOff, kError, kWarning, kInfo, kDebug };
+
+/// How float32 and float64 products are computed where a device can do so faster.
+enum class ProductPrecision : std::uint8_t { kFull, kTf32, kBf16x9, kFixedPoint };
+/// Their names, in that order.
+inline constexpr const char* kProductPrecisions[] = {"full", "tf32", "bf16x9", "fixed_point"};
 
 struct Environment {
   std::string devices = "host";                   ///< TESSERA_DEVICES
@@ -26,6 +32,7 @@ struct Environment {
   std::string trace;                              ///< TESSERA_TRACE, file to write
   LogLevel log = LogLevel::kWarning;              ///< TESSERA_LOG
   bool fuse = true;                               ///< TESSERA_FUSE
+  ProductPrecision product_precision = ProductPrecision::kFull;  ///< TESSERA_PRODUCT_PRECISION
   std::uint32_t window = 4096;                    ///< TESSERA_WINDOW, tasks looked ahead
   std::vector<std::string> module_path;           ///< TESSERA_MODULE_PATH, folders of run-time modules
   std::string cache_dir;                          ///< TESSERA_CACHE_DIR, of compiled kernels; empty: the user's cache
@@ -37,6 +44,9 @@ struct Environment {
 const Environment& environment();
 /// Parses a set of variables: `get` returns null where one is not set.
 Environment parse_environment(const char* (*get)(const char* name));
+
+/// Of one of kProductPrecisions; `name` names who says it. \throws InvalidArgument for another word.
+ProductPrecision parse_product_precision(const char* name, std::string_view text);
 
 /// One row of the table of variables.
 struct VariableInfo {

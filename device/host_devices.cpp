@@ -19,6 +19,13 @@ int worker_count(int asked) {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
+static_assert(static_cast<int>(core::ProductPrecision::kTf32) == TESSERA_CUDA_TF32);
+static_assert(static_cast<int>(core::ProductPrecision::kBf16x9) == TESSERA_CUDA_BF16X9);
+static_assert(static_cast<int>(core::ProductPrecision::kFixedPoint) == TESSERA_CUDA_FIXED_POINT);
+TesseraCudaPrecision cuda_precision(core::ProductPrecision precision) {
+  return static_cast<TesseraCudaPrecision>(precision);
+}
+
 }  // namespace
 
 std::string default_spill_folder() {
@@ -77,6 +84,7 @@ void HostDevices::make_cuda_pools(const HostDevicesOptions& options) {
   cuda.device_budget_bytes = options.device_budget_bytes;
   cuda.sharers = options.cuda_sharers;
   cuda.staging_budget_bytes = options.staging_budget_bytes;
+  cuda.precision = cuda_precision(options.precision);
   cuda_ = std::make_unique<cuda::CudaSystem>(*options.cuda, cuda);
   devices_ = cuda_->devices();
 }
@@ -89,7 +97,10 @@ std::string HostDevices::model(std::size_t device) const {
 
 std::string HostDevices::profile() const {
   if (cuda_ == nullptr) return "host devices";
-  return core::text(cuda_->architecture(0), " with ", cuda_->api().compiler());
+  const auto precision = static_cast<std::size_t>(cuda_->precision());
+  return core::text(cuda_->architecture(0), " with ", cuda_->api().compiler(),
+                    precision != TESSERA_CUDA_FULL ? ", products in " : "",
+                    precision != TESSERA_CUDA_FULL ? core::kProductPrecisions[precision] : "");
 }
 
 void HostDevices::with_queue(std::size_t device, const std::function<void(Queue*)>& work) const {

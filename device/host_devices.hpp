@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/environment.hpp"
 #include "core/file_system.hpp"
 #include "device/device.hpp"
 #include "device/worker_pool.hpp"
@@ -47,6 +48,7 @@ struct HostDevicesOptions {
   const TesseraCudaApi* cuda = nullptr;  ///< CUDA's functions; must be set where `cuda_devices` is not empty
   std::size_t device_budget_bytes = 0;  ///< of each device; 0 on CUDA: its free memory less a margin
   int cuda_sharers = 1;                 ///< sessions that a CUDA device's free memory is for
+  core::ProductPrecision precision = core::ProductPrecision::kFull;  ///< of products on CUDA devices
   std::size_t host_budget_bytes = 0;    ///< of the host tier, into which devices spill first
   std::size_t disk_budget_bytes = 0;    ///< of the disk tier, 0: never spills to disk
   std::size_t message_budget_bytes = std::size_t{1} << 30;  ///< of blocks between ranks, half for each direction

@@ -163,6 +163,9 @@ device::HostDevicesOptions machine_options(const SessionOptions& options, const 
   out.host_budget_bytes = options.host_memory_bytes.value_or(env.host_memory.value_or(share(cuda ? kDeviceShare : kHostShare, free)));
   out.staging_budget_bytes = share(kStagingShare, free);
   out.message_budget_bytes = options.message_memory_bytes.value_or(env.message_memory.value_or(share(kMessageShare, free)));
+  out.precision = options.product_precision.empty()
+                      ? env.product_precision
+                      : core::parse_product_precision("SessionOptions::product_precision", options.product_precision);
   out.workers = worker_count(options, env, here);
   out.file_system = seams.files;
   out.allocator = seams.allocator;

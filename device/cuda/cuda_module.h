@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define TESSERA_CUDA_MODULE_VERSION 4
+#define TESSERA_CUDA_MODULE_VERSION 5
 /* const struct TesseraCudaApi* tessera_cuda_module(void) */
 #define TESSERA_CUDA_MODULE_ENTRY "tessera_cuda_module"
 
@@ -49,6 +49,15 @@ enum TesseraCudaTranspose {
   TESSERA_CUDA_AS_IS = 0,
   TESSERA_CUDA_TRANSPOSED = 1,
   TESSERA_CUDA_ADJOINT = 2
+};
+
+/* How products are computed. Each of the last three says something of float32 and complex64 or of float64 and
+ * complex128 alone; the others are computed in full. */
+enum TesseraCudaPrecision {
+  TESSERA_CUDA_FULL = 0,
+  TESSERA_CUDA_TF32 = 1,         /* float32 in tensor cores, operands with 10 bits of mantissa */
+  TESSERA_CUDA_BF16X9 = 2,       /* float32 from nine products of bfloat16 */
+  TESSERA_CUDA_FIXED_POINT = 3   /* float64 from products of whole numbers */
 };
 
 struct TesseraCudaDeviceInfo {
@@ -137,8 +146,9 @@ struct TesseraCudaApi {
   int (*blas_destroy)(void* handle);
   int (*blas_set_stream)(void* handle, void* stream);
   int (*blas_set_workspace)(void* handle, void* workspace, size_t bytes);
-  /* c = alpha op(a) op(b) + beta c, column-major; scalars lie in host memory and have the type `type`. */
-  int (*blas_gemm)(void* handle, int type, int op_a, int op_b, int64_t m, int64_t n, int64_t k,
+  /* c = alpha op(a) op(b) + beta c, column-major; scalars lie in host memory and have the type `type`. A
+   * precision that the library has not is an error of its. */
+  int (*blas_gemm)(void* handle, int type, int precision, int op_a, int op_b, int64_t m, int64_t n, int64_t k,
                    const void* alpha, const void* a, int64_t lda, const void* b, int64_t ldb,
                    const void* beta, void* c, int64_t ldc);
 

@@ -79,7 +79,8 @@ const TesseraCudaApi* CudaSystem::find_api(std::string& problem) {
   return api;
 }
 
-CudaSystem::CudaSystem(const TesseraCudaApi& api, const CudaSystemOptions& options) : api_(&api) {
+CudaSystem::CudaSystem(const TesseraCudaApi& api, const CudaSystemOptions& options)
+    : api_(&api), precision_(options.precision) {
   const KeptDevice before(api);
   int count = 0;
   check(api, TESSERA_CUDA_RUNTIME, api.device_count(&count), "device_count");

@@ -123,6 +123,7 @@ struct CudaSystemOptions {
   std::size_t device_budget_bytes = 0;  ///< of each; 0: the free memory less a margin
   std::size_t staging_budget_bytes = 0;  ///< pinned memory for copies
   int sharers = 1;                       ///< systems that a device's free memory is for
+  TesseraCudaPrecision precision = TESSERA_CUDA_FULL;  ///< of products
 };
 
 class CudaSystem {
@@ -137,6 +138,7 @@ class CudaSystem {
   CudaSystem& operator=(const CudaSystem&) = delete;
 
   const TesseraCudaApi& api() const noexcept { return *api_; }
+  TesseraCudaPrecision precision() const noexcept { return precision_; }
   const std::vector<Device>& devices() const noexcept { return devices_; }
   const TesseraCudaDeviceInfo& info(std::size_t device) const noexcept;
   /// "sm_90", for the compiler, of a device.
@@ -155,6 +157,7 @@ class CudaSystem {
   void give_back(std::unique_ptr<CudaQueue> queue) noexcept;
 
   const TesseraCudaApi* api_;
+  TesseraCudaPrecision precision_;
   std::unique_ptr<HostAllocator> pinned_;
   std::unique_ptr<MemoryPool> staging_;
   std::vector<std::unique_ptr<PerDevice>> per_device_;

@@ -27,6 +27,12 @@ struct SessionOptions {
   std::string spill_dir = {};                        ///< an existing folder that takes files
   int workers = 0;                                   ///< threads of all host devices together; 0: the cores
   std::optional<bool> fuse = std::nullopt;
+  /// How GPUs compute products of matrices and tensors: "full", in the elements' own precision, or faster: "tf32"
+  /// (float32 and complex64 with 10 bits of mantissa), "bf16x9" (the same from nine products of bfloat16, about as
+  /// exact as float32), "fixed_point" (float64 and complex128 from products of whole numbers). What cuBLAS makes of it
+  /// is its own matter; a cuBLAS or GPU that has not the way that is asked for is a DeviceError, or computes in full.
+  /// Hosts compute in full, and so do qr and svd everywhere.
+  std::string product_precision = {};
   /// Executes ready work in a random order drawn from this seed instead of the plan's. For tests: results do
   /// not change.
   std::optional<std::uint64_t> shuffle_seed = std::nullopt;

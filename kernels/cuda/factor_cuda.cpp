@@ -72,9 +72,9 @@ class BlockProductTask : public TaskKernel {
   void run(const TaskArgs& args) const override {
     const MatrixShape a(a_, args.input(0)[0].block), b(b_, args.input(1)[0].block);
     // Stored blocks are dense, so that nothing is copied.
-    gemm(static_cast<CudaQueue&>(*args.queue), copier_, dtype_, a.rows, b.cols, a.cols,
-         {args.input(0)[0].data, a.cols, 1}, {args.input(1)[0].data, b.cols, 1}, args.outputs[0],
-         false, nullptr);
+    gemm(static_cast<CudaQueue&>(*args.queue), copier_, dtype_, TESSERA_CUDA_FULL, a.rows, b.cols,
+         a.cols, {args.input(0)[0].data, a.cols, 1}, {args.input(1)[0].data, b.cols, 1},
+         args.outputs[0], false, nullptr);
   }
 
  private:

@@ -65,9 +65,10 @@ std::size_t gemm_scratch_bytes(DType dtype, std::int64_t m, std::int64_t n, std:
   return copy_bytes(dtype, m, k, a) + copy_bytes(dtype, k, n, b);
 }
 
-void gemm(device::cuda::CudaQueue& queue, const RegionCopier& copier, DType dtype, std::int64_t m,
-          std::int64_t n, std::int64_t k, const MatrixView& a, const MatrixView& b,
-          std::byte* c, bool accumulate, std::byte* scratch) {
+void gemm(device::cuda::CudaQueue& queue, const RegionCopier& copier, DType dtype,
+          TesseraCudaPrecision precision, std::int64_t m, std::int64_t n, std::int64_t k,
+          const MatrixView& a, const MatrixView& b, std::byte* c, bool accumulate,
+          std::byte* scratch) {
   if (m == 0 || n == 0) return;
   if (k == 0) {
     if (!accumulate) queue.fill(c, 0, static_cast<std::size_t>(m * n) * itemsize(dtype));
@@ -84,8 +85,8 @@ void gemm(device::cuda::CudaQueue& queue, const RegionCopier& copier, DType dtyp
   void* handle = queue.blas();
   device::cuda::check(
       api, TESSERA_CUDA_BLAS,
-      api.blas_gemm(handle, *cuda_type(dtype), first.op, second.op, n, m, k, one.bytes, right.data,
-                    first.leading, left.data, second.leading, beta.bytes, c, n),
+      api.blas_gemm(handle, *cuda_type(dtype), precision, first.op, second.op, n, m, k, one.bytes,
+                    right.data, first.leading, left.data, second.leading, beta.bytes, c, n),
       "blas_gemm");
 }
 

@@ -26,8 +26,9 @@ std::size_t gemm_scratch_bytes(DType dtype, std::int64_t m, std::int64_t n, std:
 
 /// Queues c = a b, or c += a b with `accumulate`: a is m x k, b is k x n, c is m x n, dense, in C
 /// order. With k == 0 the product is zero. `c` may not overlap an operand.
-void gemm(device::cuda::CudaQueue& queue, const RegionCopier& copier, DType dtype, std::int64_t m,
-          std::int64_t n, std::int64_t k, const MatrixView& a, const MatrixView& b,
-          std::byte* c, bool accumulate, std::byte* scratch);
+void gemm(device::cuda::CudaQueue& queue, const RegionCopier& copier, DType dtype,
+          TesseraCudaPrecision precision, std::int64_t m, std::int64_t n, std::int64_t k,
+          const MatrixView& a, const MatrixView& b, std::byte* c, bool accumulate,
+          std::byte* scratch);
 
 }  // namespace tessera::kernels::cuda

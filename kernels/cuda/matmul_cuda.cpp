@@ -34,7 +34,8 @@ class MatmulTask : public TaskKernel {
         integer_.run(queue, p.m, p.n, p.k, p.a, p.b, p.c, args.chained);
         return;
       }
-      gemm(queue, copier_, dtype_, p.m, p.n, p.k, p.a, p.b, p.c, args.chained, args.scratch);
+      gemm(queue, copier_, dtype_, queue.system().precision(), p.m, p.n, p.k, p.a, p.b, p.c,
+           args.chained, args.scratch);
       // Blocks on the diagonal are to equal their transposes exactly, as the host's do.
       if (p.on_diagonal && mirror_ && p.m > 1) mirror(queue, p.c, p.m);
     });

@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
 #include <cctype>
+#include <cmath>
+#include <cstring>
 
 #include "tessera/error.hpp"
 #include "tests/cuda/engine_on_cuda.hpp"
@@ -64,6 +66,51 @@ TEST_P(EngineCuda, SameBitsForAnyDevicesAndBudgets) {
       EXPECT_EQ(machine.bytes_in_use(), 0U);
     }
   }
+}
+
+// Products alone, and only in the way that was asked for; factorisations stay exact.
+TEST(EngineCudaPrecision, ProductsAreAsExactAsIsAskedFor) {
+  const auto compute_in = [](const std::string& precision, const char* kernel, bool expected) {
+    SimulatedCuda machine;
+    scheduler::Seams seams;
+    seams.cuda = &machine.api();
+    SessionOptions options = ample("cuda:0");
+    options.product_precision = precision;
+    const Workload work{"products", [] {
+                          const Array a = random::normal({40, 30}, {.chunks = {16, 30}, .seed = 1});
+                          const Array b = random::normal({30, 20}, {.chunks = {30, 20}, .seed = 2});
+                          const Array c = astype(a, DType::kFloat32);
+                          const Array d = astype(b, DType::kFloat32);
+                          const auto [q, r] =
+                              qr(astype(random::normal({400, 8}, {.chunks = {100, 8}, .seed = 3}),
+                                        DType::kFloat32));
+                          return std::vector<Array>{matmul(c, d), matmul(a, b),
+                                                    matmul(astype(c, DType::kComplex64), d), q, r};
+                        }};
+    std::vector<HostArray> out = run_on(seams, options, work);
+    EXPECT_EQ(machine.launches(kernel) > 0, expected) << precision;
+    EXPECT_GT(machine.launches("gemm in full"), 0) << precision;  // of qr
+    return out;
+  };
+  const auto full = compute_in("", "gemm in tf32", false);
+  expect_same_bits(full, compute_in("full", "gemm in tf32", false), "full");
+  const auto tf32 = compute_in("tf32", "gemm in tf32", true);
+  double most = 0.0;
+  for (std::size_t i = 0; i < 800; ++i) {
+    most = std::max(most, std::abs(static_cast<double>(full[0].span<float>()[i]) -
+                                   static_cast<double>(tf32[0].span<float>()[i])));
+  }
+  EXPECT_GT(most, 1e-5);
+  EXPECT_LT(most, 5e-2);
+  expect_same_bits({full.begin() + 1, full.begin() + 2}, {tf32.begin() + 1, tf32.begin() + 2},
+                   "float64");
+  EXPECT_NE(std::memcmp(full[2].data(), tf32[2].data(), full[2].nbytes()), 0);
+  expect_same_bits({full.begin() + 3, full.end()}, {tf32.begin() + 3, tf32.end()}, "qr");
+  compute_in("bf16x9", "gemm in bf16x9", true);
+  compute_in("fixed_point", "gemm in fixed_point", true);
+  SessionOptions options = ample("host");
+  options.product_precision = "half";
+  EXPECT_THROW(Session{options}, InvalidArgument);
 }
 
 INSTANTIATE_TEST_SUITE_P(Workloads, EngineCuda,

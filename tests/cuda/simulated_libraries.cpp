@@ -121,8 +121,30 @@ std::size_t item_bytes(int type) {
   return kBytes[type];
 }
 
+// What tensor cores leave of a float32.
+float as_tf32(float x) {
+  std::uint32_t bits = 0;
+  std::memcpy(&bits, &x, sizeof bits);
+  bits = (bits + 0x0fffu + (bits >> 13 & 1u)) & ~0x1fffu;
+  std::memcpy(&x, &bits, sizeof bits);
+  return x;
+}
+
+// An operand of `columns` columns of `rows` numbers, as tensor cores read it.
+std::vector<float> as_tf32(const void* matrix, int rows, int columns, int leading, int parts) {
+  const auto* from = static_cast<const float*>(matrix);
+  const auto length = static_cast<std::size_t>(leading) * static_cast<std::size_t>(parts);
+  std::vector<float> out(length * static_cast<std::size_t>(columns));
+  for (std::size_t c = 0; c < static_cast<std::size_t>(columns); ++c) {
+    for (std::size_t r = 0; r < static_cast<std::size_t>(rows * parts); ++r)
+      out[c * length + r] = as_tf32(from[c * length + r]);
+  }
+  return out;
+}
+
 struct Gemm {
   int type;
+  bool tf32;
   CBLAS_TRANSPOSE op_a, op_b;
   int m, n, k;
   char alpha[16], beta[16];
@@ -138,6 +160,18 @@ struct Gemm {
     return value;
   }
   int operator()() const {
+    if (!tf32) return multiply();
+    const int parts = type == TESSERA_CUDA_FLOAT32 ? 1 : 2;
+    const bool turned_a = op_a != CblasNoTrans;
+    const bool turned_b = op_b != CblasNoTrans;
+    const std::vector<float> left = as_tf32(a, turned_a ? k : m, turned_a ? m : k, lda, parts);
+    const std::vector<float> right = as_tf32(b, turned_b ? n : k, turned_b ? k : n, ldb, parts);
+    Gemm rounded = *this;
+    rounded.a = left.data();
+    rounded.b = right.data();
+    return rounded.multiply();
+  }
+  int multiply() const {
     switch (type) {
       case TESSERA_CUDA_FLOAT32:
         cblas_sgemm(CblasColMajor, op_a, op_b, m, n, k, scalar<float>(alpha), static_cast<const float*>(a), lda,
@@ -157,13 +191,33 @@ struct Gemm {
   }
 };
 
-int blas_gemm(void* handle, int type, int op_a, int op_b, int64_t m, int64_t n, int64_t k, const void* alpha,
-              const void* a, int64_t lda, const void* b, int64_t ldb, const void* beta, void* c, int64_t ldc) {
+int blas_gemm(void* handle, int type, int precision, int op_a, int op_b, int64_t m, int64_t n,
+              int64_t k, const void* alpha, const void* a, int64_t lda, const void* b, int64_t ldb,
+              const void* beta, void* c, int64_t ldc) {
   if (lda < (op_a == TESSERA_CUDA_AS_IS ? m : k) || ldb < (op_b == TESSERA_CUDA_AS_IS ? k : n) || ldc < m)
     return kInvalidValue;
-  Gemm gemm{type, transpose(op_a), transpose(op_b), static_cast<int>(m), static_cast<int>(n), static_cast<int>(k),
-            {},   {},              a,               b,                   static_cast<int>(lda), static_cast<int>(ldb),
-            c,    static_cast<int>(ldc)};
+  const bool single = type == TESSERA_CUDA_FLOAT32 || type == TESSERA_CUDA_COMPLEX64;
+  {
+    constexpr const char* kNames[] = {"full", "tf32", "bf16x9", "fixed_point"};
+    Machine& machine = Machine::here();
+    const std::lock_guard lock(machine.mutex);
+    ++machine.launches[std::string("gemm in ") + kNames[precision]];
+  }
+  Gemm gemm{type,
+            precision == TESSERA_CUDA_TF32 && single,
+            transpose(op_a),
+            transpose(op_b),
+            static_cast<int>(m),
+            static_cast<int>(n),
+            static_cast<int>(k),
+            {},
+            {},
+            a,
+            b,
+            static_cast<int>(lda),
+            static_cast<int>(ldb),
+            c,
+            static_cast<int>(ldc)};
   std::memcpy(gemm.alpha, alpha, item_bytes(type));
   std::memcpy(gemm.beta, beta, item_bytes(type));
   return put("blas_gemm", handle, gemm);

@@ -15,6 +15,7 @@ struct Cublas {
   decltype(&::cublasDestroy) destroy;
   decltype(&::cublasSetStream) set_stream;
   decltype(&::cublasSetWorkspace) set_workspace;
+  decltype(&::cublasSetMathMode) set_math_mode;
   decltype(&::cublasSgemm_64) sgemm;
   decltype(&::cublasDgemm_64) dgemm;
   decltype(&::cublasCgemm_64) cgemm;
@@ -27,6 +28,7 @@ struct Cublas {
     library.bind(destroy, TESSERA_VENDOR_SYMBOL(cublasDestroy));
     library.bind(set_stream, TESSERA_VENDOR_SYMBOL(cublasSetStream));
     library.bind(set_workspace, TESSERA_VENDOR_SYMBOL(cublasSetWorkspace));
+    library.bind(set_math_mode, TESSERA_VENDOR_SYMBOL(cublasSetMathMode));
     library.bind(sgemm, TESSERA_VENDOR_SYMBOL(cublasSgemm_64));
     library.bind(dgemm, TESSERA_VENDOR_SYMBOL(cublasDgemm_64));
     library.bind(cgemm, TESSERA_VENDOR_SYMBOL(cublasCgemm_64));
@@ -69,9 +71,26 @@ cublasOperation_t operation(int op) {
   }
 }
 
-int blas_gemm(void* handle, int type, int op_a, int op_b, int64_t m, int64_t n, int64_t k,
-              const void* alpha, const void* a, int64_t lda, const void* b, int64_t ldb,
+// Numbers of CUDA 13's header, which an older one has not: a library that does not know a mode says
+// so.
+constexpr int kBf16x9Mode = 4;
+constexpr int kFixedPointMode = 8;
+
+cublasMath_t math_mode(int type, int precision) {
+  const bool single = type == TESSERA_CUDA_FLOAT32 || type == TESSERA_CUDA_COMPLEX64;
+  if (precision == TESSERA_CUDA_TF32 && single) return CUBLAS_TF32_TENSOR_OP_MATH;
+  if (precision == TESSERA_CUDA_BF16X9 && single) return static_cast<cublasMath_t>(kBf16x9Mode);
+  if (precision == TESSERA_CUDA_FIXED_POINT && !single)
+    return static_cast<cublasMath_t>(kFixedPointMode);
+  return CUBLAS_DEFAULT_MATH;
+}
+
+int blas_gemm(void* handle, int type, int precision, int op_a, int op_b, int64_t m, int64_t n,
+              int64_t k, const void* alpha, const void* a, int64_t lda, const void* b, int64_t ldb,
               const void* beta, void* c, int64_t ldc) {
+  const cublasStatus_t status =
+      cublas().set_math_mode(handle_of(handle), math_mode(type, precision));
+  if (status != CUBLAS_STATUS_SUCCESS) return status;
   const auto call = [&]<typename T>(const auto& gemm, const T*) {
     return gemm(handle_of(handle), operation(op_a), operation(op_b), m, n, k,
                 static_cast<const T*>(alpha), static_cast<const T*>(a), lda,
