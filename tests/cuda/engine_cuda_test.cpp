@@ -68,6 +68,14 @@ TEST_P(EngineCuda, SameBitsForAnyDevicesAndBudgets) {
   }
 }
 
+// As on a GPU, but for the library, which is the host's here: its cbrt has errors of 4 units.
+TEST(EngineCudaAccuracy, FunctionsAreWithinTheirBounds) {
+  SimulatedCuda machine;
+  scheduler::Seams seams;
+  seams.cuda = &machine.api();
+  expect_within_bounds(seams, "cuda:0", 3.0);
+}
+
 // Products alone, and only in the way that was asked for; factorisations stay exact.
 TEST(EngineCudaPrecision, ProductsAreAsExactAsIsAskedFor) {
   const auto compute_in = [](const std::string& precision, const char* kernel, bool expected) {

@@ -74,6 +74,11 @@ TEST_P(EngineGpu, SameBitsOnTwoRanks) {
   }
 }
 
+TEST(EngineGpuAccuracy, FunctionsAreWithinTheirBounds) {
+  if (const std::string problem = why_no_gpu(); !problem.empty()) GTEST_SKIP() << problem;
+  expect_within_bounds(scheduler::Seams(), "cuda:0");
+}
+
 TEST(EngineGpuMemory, BlocksGoOutAndInAgain) {
   if (const std::string problem = why_no_gpu(); !problem.empty()) GTEST_SKIP() << problem;
   Session session(ample("cuda:0"));

@@ -6,8 +6,13 @@
 #include <cmath>
 #include <complex>
 #include <cstring>
+#include <limits>
 #include <memory>
+#include <random>
 #include <span>
+#include <stdexcept>
+
+#include "core/scalar_op.hpp"
 
 namespace tessera::testing {
 namespace {
@@ -227,6 +232,134 @@ void expect_close(const std::vector<HostArray>& wanted, const std::vector<HostAr
       default:
         EXPECT_EQ(std::memcmp(wanted[i].data(), got[i].data(), got[i].nbytes()), 0)
             << where << " of " << wanted[i].dtype();
+    }
+  }
+}
+
+namespace {
+
+struct Function {
+  const char* name;
+  core::ScalarOp op;
+  Array (*of)(const Array&, const Array&);
+  double bounds[2];  // of CUDA's library, in float32 and float64
+};
+
+#define TESSERA_UNARY(op, function)                                                             \
+  {                                                                                             \
+#function, core::ScalarOp::op, [](const Array& a, const Array&) { return function(a); }, {} \
+  }
+const std::vector<Function>& bounded_functions() {
+  static const std::vector<Function> all = [] {
+    std::vector<Function> out{
+        TESSERA_UNARY(kCbrt, cbrt),
+        TESSERA_UNARY(kExp, exp),
+        TESSERA_UNARY(kExp2, exp2),
+        TESSERA_UNARY(kExpm1, expm1),
+        TESSERA_UNARY(kLog, log),
+        TESSERA_UNARY(kLog2, log2),
+        TESSERA_UNARY(kLog10, log10),
+        TESSERA_UNARY(kLog1p, log1p),
+        TESSERA_UNARY(kSin, sin),
+        TESSERA_UNARY(kCos, cos),
+        TESSERA_UNARY(kTan, tan),
+        TESSERA_UNARY(kAsin, asin),
+        TESSERA_UNARY(kAcos, acos),
+        TESSERA_UNARY(kAtan, atan),
+        TESSERA_UNARY(kSinh, sinh),
+        TESSERA_UNARY(kCosh, cosh),
+        TESSERA_UNARY(kTanh, tanh),
+        TESSERA_UNARY(kAsinh, asinh),
+        TESSERA_UNARY(kAcosh, acosh),
+        TESSERA_UNARY(kAtanh, atanh),
+        {"pow", core::ScalarOp::kPow, [](const Array& a, const Array& b) { return pow(a, b); }, {}},
+        {"atan2",
+         core::ScalarOp::kAtan2,
+         [](const Array& a, const Array& b) { return atan2(a, b); },
+         {}}};
+    const auto set = [&](const std::string& name, double single, double twice) {
+      const auto found =
+          std::find_if(out.begin(), out.end(), [&](const Function& f) { return f.name == name; });
+      if (found == out.end()) throw std::logic_error("no function " + name + " is tried");
+      found->bounds[0] = single;
+      found->bounds[1] = twice;
+    };
+#define TESSERA_LIBRARY_BOUND(name, single, twice) set(#name, single, twice);
+#include "kernels/cuda/library_bounds.def"
+#undef TESSERA_LIBRARY_BOUND
+    return out;
+  }();
+  return all;
+}
+#undef TESSERA_UNARY
+
+// Numbers of every size, of about one, and whole ones: the same bits on all devices.
+Array operand(DType dtype, unsigned seed) {
+  std::mt19937_64 random(seed);
+  const double range = dtype == DType::kFloat32 ? 140.0 : 1060.0;
+  std::uniform_real_distribution<double> exponent(-range, 0.9 * range);
+  std::normal_distribution<double> near(0.0, 3.0);
+  const auto values = std::make_shared<std::vector<double>>();
+  for (int i = 0; i < 30000; ++i) {
+    const double small = near(random);
+    const double size = std::ldexp(small, static_cast<int>(exponent(random)));
+    values->push_back(i % 3 == 0 ? size : i % 3 == 1 ? small : std::round(10.0 * small));
+  }
+  return astype(
+      from_memory(values->data(), DType::kFloat64, {30000}, {.chunks = {7000}, .owner = values}),
+      dtype);
+}
+
+template <typename T>
+void expect_apart(const HostArray& wanted, const HostArray& got, double bound,
+                  const std::string& what) {
+  int wrong = 0;
+  for (std::size_t i = 0; i < wanted.span<T>().size() && wrong < 3; ++i) {
+    const T a = wanted.span<T>()[i];
+    const T b = got.span<T>()[i];
+    if (a == b || (std::isnan(a) && std::isnan(b))) continue;
+    // Within a few units of where numbers end only one may have got there.
+    const T size = std::max(std::fabs(a), std::fabs(b));
+    const int exponent = std::isfinite(size)
+                             ? std::max(std::ilogb(size), std::numeric_limits<T>::min_exponent - 1)
+                             : std::numeric_limits<T>::max_exponent - 1;
+    const double unit = std::ldexp(1.0, exponent - std::numeric_limits<T>::digits + 1);
+    const auto end = [](T x) {
+      return std::isinf(x) ? std::copysign(std::numeric_limits<T>::max(), x) : x;
+    };
+    if (std::fabs(static_cast<double>(end(a)) - static_cast<double>(end(b))) <= bound * unit)
+      continue;
+    ++wrong;
+    ADD_FAILURE() << what << ": element " << i << " is " << b << ", the host's " << a
+                  << ", apart by more than " << bound << " units";
+  }
+}
+
+}  // namespace
+
+void expect_within_bounds(const scheduler::Seams& seams, const std::string& devices, double more) {
+  for (const DType dtype : {DType::kFloat32, DType::kFloat64}) {
+    const Workload work{"functions", [dtype] {
+                          const Array x = operand(dtype, 3);
+                          const Array y = operand(dtype, 4);
+                          std::vector<Array> out;
+                          for (const Function& f : bounded_functions()) out.push_back(f.of(x, y));
+                          return out;
+                        }};
+    const std::vector<HostArray> wanted = run_on(seams, ample("host"), work);
+    const std::vector<HostArray> got = run_on(seams, ample(devices), work);
+    ASSERT_EQ(got.size(), bounded_functions().size());
+    for (std::size_t f = 0; f < got.size(); ++f) {
+      const Function& function = bounded_functions()[f];
+      const double bound =
+          core::info(function.op).ulp + function.bounds[dtype == DType::kFloat64] + 0.5 + more;
+      const std::string what = std::string(function.name) + " in " + std::string(name(dtype));
+      EXPECT_GT(function.bounds[0], 0.0) << what << " has no bound";
+      if (dtype == DType::kFloat32) {
+        expect_apart<float>(wanted[f], got[f], bound, what);
+      } else {
+        expect_apart<double>(wanted[f], got[f], bound, what);
+      }
     }
   }
 }

@@ -29,4 +29,9 @@ void expect_close(const std::vector<HostArray>& wanted, const std::vector<HostAr
 void expect_same_bits(const std::vector<HostArray>& wanted, const std::vector<HostArray>& got,
                       const std::string& what);
 
+/// Holds elementary functions on a device to what docs/accuracy.md says of them beside the host's,
+/// give or take `more` units.
+void expect_within_bounds(const scheduler::Seams& seams, const std::string& devices,
+                          double more = 0);
+
 }  // namespace tessera::testing
