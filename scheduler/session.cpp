@@ -21,6 +21,7 @@
 #include "scheduler/executor/host_driver.hpp"
 #include "scheduler/lineage.hpp"
 #include "scheduler/placement/placement.hpp"
+#include "scheduler/plan/call_graph.hpp"
 #include "scheduler/plan/explain.hpp"
 #include "scheduler/plan/lower.hpp"
 #include "scheduler/seams.hpp"
@@ -189,9 +190,11 @@ struct Session::Impl {
   // `ranks`: that compute, by their numbers in the world; none: this process alone.
   scheduler::Lowered plan(const std::vector<Goal>& goals, bool with_bystanders,
                           const std::vector<std::int32_t>& ranks,
-                          const std::vector<std::shared_ptr<detail::Call>>& calls = {}) const {
+                          const std::vector<std::shared_ptr<detail::Call>>& calls = {},
+                          scheduler::Instead instead = {}) const {
     scheduler::LowerOptions lower;
     lower.calls = calls;
+    lower.instead = std::move(instead);
     lower.fuse = fuse;
     double memory = 0.0;
     for (std::size_t d = 0; d < devices->devices().size(); ++d) {
@@ -225,9 +228,17 @@ struct Session::Impl {
     return out;
   }
 
+  static std::vector<std::int32_t> ranks_of(const scheduler::Exchange::Step& step) {
+    std::vector<std::int32_t> ranks;
+    for (std::int32_t r = 0; r < step.ranks(); ++r)
+      ranks.push_back(step.in_world(comm::Rank{r}).number);
+    return ranks;
+  }
+
   // Arrays that have lost blocks with a rank are let go of, and computed anew where the goals need them: these are
   // returned, and have a goal each behind those that were asked for.
-  std::vector<std::shared_ptr<ResidentArray>> restore(std::vector<Goal>& goals, const scheduler::Exchange::Step& step) const {
+  std::vector<std::shared_ptr<ResidentArray>> restore(std::vector<Goal>& goals, const std::vector<std::shared_ptr<detail::Call>>& calls,
+                                                      const scheduler::Exchange::Step& step, scheduler::Instead& instead) const {
     const auto is_there = [&step](comm::Rank rank) { return step.here(rank).number >= 0; };
     const auto is_lost = [&](const scheduler::Blocks& blocks) { return own(blocks)->is_lost(is_there); };
     bool any = false;
@@ -240,8 +251,18 @@ struct Session::Impl {
     if (!any) return {};
     std::vector<Array> arrays;
     for (const Goal& goal : goals) arrays.push_back(goal.array);
+    const scheduler::CallGraph graph(goals, calls, ranks_of(step), {});
+    for (const auto& call : graph.own()) {
+      for (const Array& array : graph.inputs(*call).arrays) arrays.push_back(array);
+    }
     scheduler::Restored restored = scheduler::restore(arrays, is_lost);
-    for (std::size_t i = 0; i < goals.size(); ++i) goals[i].array = restored.arrays[i];
+    for (std::size_t i = 0; i < arrays.size(); ++i) {
+      if (i < goals.size()) {
+        goals[i].array = restored.arrays[i];
+      } else {
+        instead.try_emplace({arrays[i].node().get(), arrays[i].output()}, restored.arrays[i]);
+      }
+    }
     std::vector<std::shared_ptr<ResidentArray>> out;
     for (const auto& [blocks, array] : restored.again) {
       out.push_back(own(blocks));
@@ -257,11 +278,11 @@ struct Session::Impl {
     std::erase_if(residents, [](const auto& weak) { return weak.expired(); });
     restored.clear();  // of an attempt that was given up
     std::vector<std::shared_ptr<ResidentArray>> again;
-    if (step != nullptr && step->recovers()) again = restore(goals, *step);
+    scheduler::Instead instead;
+    if (step != nullptr && step->recovers()) again = restore(goals, calls, *step, instead);
     std::vector<std::int32_t> ranks;
-    for (std::int32_t r = 0; step != nullptr && r < step->ranks(); ++r)
-      ranks.push_back(step->in_world(comm::Rank{r}).number);
-    const scheduler::Lowered lowered = plan(goals, true, ranks, calls);
+    if (step != nullptr) ranks = ranks_of(*step);
+    const scheduler::Lowered lowered = plan(goals, true, ranks, calls, std::move(instead));
     const bool logged = core::logs(core::LogLevel::kDebug);
     if (logged) log_plan(lowered.plan);
     const scheduler::TaskOrder order(lowered.plan);

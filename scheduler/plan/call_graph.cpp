@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <unordered_set>
+#include <utility>
 
 #include "array/node.hpp"
 
@@ -23,9 +24,15 @@ class Collect final : public tessera::detail::Call::Visitor {
 
 }  // namespace
 
-CallInputs::CallInputs(const tessera::detail::Call& call) {
-  Collect collect(*this);
+CallInputs CallGraph::inputs(const tessera::detail::Call& call) const {
+  CallInputs out;
+  Collect collect(out);
   call.visit_arguments(collect);
+  for (Array& array : out.arrays) {
+    const auto other = instead_.find({array.node().get(), array.output()});
+    if (other != instead_.end()) array = Array(other->second);
+  }
+  return out;
 }
 
 // Depth first over calls and nodes alike, without recursion.
@@ -58,7 +65,7 @@ class CallGraph::Walk {
       graph_.held_.push_back(call);
       return;
     }
-    stack_.push_back({call, nullptr, CallInputs(*call), 0});
+    stack_.push_back({call, nullptr, graph_.inputs(*call), 0});
   }
   void enter(const array::Node* node) {
     if (seen_.insert(node).second) stack_.push_back({nullptr, node, CallInputs(), 0});
@@ -108,7 +115,8 @@ class CallGraph::Walk {
 
 CallGraph::CallGraph(const std::vector<Goal>& goals,
                      const std::vector<std::shared_ptr<tessera::detail::Call>>& calls,
-                     const std::vector<std::int32_t>& ranks) {
+                     const std::vector<std::int32_t>& ranks, Instead instead)
+    : instead_(std::move(instead)) {
   Walk walk(*this, ranks);
   for (const auto& call : calls) walk.visit(call);
   for (const Goal& goal : goals) walk.visit(goal.array.node().get());

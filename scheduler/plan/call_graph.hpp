@@ -14,13 +14,21 @@
 
 namespace tessera::scheduler {
 
+/// The calls and arrays among a call's arguments.
+struct CallInputs {
+  std::vector<std::shared_ptr<tessera::detail::Call>> calls;
+  std::vector<Array> arrays;
+};
+
 class CallGraph {
  public:
   /// Finds the calls that have not run among `calls` and what they and the goals need. Those whose
-  /// values were lost with a rank that is not one of `ranks` any more are to run again.
+  /// values were lost with a rank that is not one of `ranks` any more are to run again. What stands
+  /// for others among their arguments is taken for these.
   CallGraph(const std::vector<Goal>& goals,
             const std::vector<std::shared_ptr<tessera::detail::Call>>& calls,
-            const std::vector<std::int32_t>& ranks);
+            const std::vector<std::int32_t>& ranks, Instead instead);
+  CallInputs inputs(const tessera::detail::Call& call) const;
 
   const std::vector<std::shared_ptr<tessera::detail::Call>>& list() const noexcept { return list_; }
   const std::vector<std::shared_ptr<tessera::detail::Call>>& own() const noexcept { return own_; }
@@ -37,16 +45,9 @@ class CallGraph {
 
  private:
   class Walk;
+  const Instead instead_;
   std::unordered_map<const tessera::detail::Call*, Place> places_;
   std::vector<std::shared_ptr<tessera::detail::Call>> list_, own_, held_;
-};
-
-/// The calls and arrays among a call's arguments.
-struct CallInputs {
-  CallInputs() = default;
-  explicit CallInputs(const tessera::detail::Call& call);
-  std::vector<std::shared_ptr<tessera::detail::Call>> calls;
-  std::vector<Array> arrays;
 };
 
 }  // namespace tessera::scheduler

@@ -18,7 +18,7 @@ std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 std::vector<Array> roots_of(const CallGraph& calls, const std::vector<Goal>& goals) {
   std::vector<Array> out;
   for (const auto& call : calls.own()) {
-    for (const Array& array : CallInputs(*call).arrays) out.push_back(array);
+    for (const Array& array : calls.inputs(*call).arrays) out.push_back(array);
   }
   for (const Goal& goal : goals) out.push_back(goal.array);
   return out;
@@ -50,7 +50,7 @@ PlanInput make_input(const StoredValue& value, const array::AffineRead& read, co
 Lowering::Lowering(const std::vector<Goal>& goals, const LowerOptions& options)
     : goals_(goals),
       options_(options),
-      calls_(goals, options.calls, options.ranks),
+      calls_(goals, options.calls, options.ranks, options.instead),
       fusion_(roots_of(calls_, goals), options.fuse) {}
 
 Lowered Lowering::run() {

@@ -2,8 +2,10 @@
 
 #include <cstddef>
 #include <limits>
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/registry.hpp"
@@ -17,9 +19,13 @@
 
 namespace tessera::scheduler {
 
+/// Arrays that stand for others, by node and output.
+using Instead = std::map<std::pair<const array::Node*, int>, Array>;
+
 struct LowerOptions {
   /// Delayed calls to run beside what the goals need.
   std::vector<std::shared_ptr<tessera::detail::Call>> calls;
+  Instead instead;   ///< among the arguments of calls
   bool fuse = true;  ///< false: every operation is a node of its own
   /// Of the smallest device. Where a fused task would not fit it and those of single operations do, these run:
   /// results are the same.

@@ -129,7 +129,7 @@ void Lowering::lower_call_list() {
     ends.push_back(std::ssize(numbers));
   };
   for (const auto& call : list) {
-    for (const auto& input : CallInputs(*call).calls) {
+    for (const auto& input : calls_.inputs(*call).calls) {
       const CallGraph::Place place = calls_.place(*input);
       if (place.in == CallGraph::Place::In::kList) blocks.push_back(place.number);
       if (place.in == CallGraph::Place::In::kHeld) held.push_back(place.number);
@@ -154,7 +154,7 @@ void Lowering::lower_call_list() {
 
 void Lowering::lower_call(std::size_t number) {
   const auto& call = calls_.own()[number];
-  const CallInputs inputs(*call);
+  const CallInputs inputs = calls_.inputs(*call);
   auto spec = std::make_shared<kernels::CallsSpec>();
   spec->calls = {call};
   spec->shared = several_ranks();

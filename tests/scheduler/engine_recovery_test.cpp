@@ -122,6 +122,76 @@ TEST(EngineRecovery, KeptArraysAreComputedAnew) {
 }
 
 // Another rank is lost while arrays are computed anew: no rank has some back that others have not.
+// Delayed calls run again that a rank had the values of, or that were under way, over kept arrays
+// that come back, too.
+TEST(EngineRecovery, DelayedCallsRunAgain) {
+  std::mt19937_64 random(11);
+  const auto total = [](const HostArray& part, const std::vector<double>& weights) {
+    double out = 0.0;
+    for (std::size_t i = 0; i < part.span<double>().size(); ++i)
+      out += part.span<double>()[i] * weights[i % weights.size()];
+    return out;
+  };
+  std::vector<double> wanted;
+  for (int round = 0; round < 13; ++round) {
+    SCOPED_TRACE(round);
+    const int victim = round % 4;
+    const bool after = round % 3 == 0;
+    const auto work = [&](Session& session, const std::function<void()>& begun,
+                          const std::function<void()>& halfway) {
+      begun();
+      const Array kept =
+          session.persist({random::normal({96, 40}, {.chunks = {10, 40}, .seed = 5}) * 2.0})[0];
+      std::vector<Delayed<std::vector<double>>> weights;
+      std::vector<Delayed<double>> sizes;
+      for (int i = 0; i < 24; ++i) {
+        weights.push_back(delayed(
+            [](int k) { return std::vector<double>(static_cast<std::size_t>(k + 1), 0.5 + k); },
+            i));
+        sizes.push_back(delayed(
+            [](const std::vector<double>& w) { return w[0] * static_cast<double>(w.size()); },
+            weights.back()));
+      }
+      compute(sizes);
+      halfway();
+      std::vector<Delayed<double>> totals;
+      for (std::int64_t i = 0; i < 24; ++i)
+        totals.push_back(delayed(total, kept[{Slice{4 * i, 4 * i + 4}, Slice{}}],
+                                 weights[static_cast<std::size_t>(i * 7 % 24)]));
+      compute(totals);
+      std::vector<double> out;
+      for (int i = 0; i < 24; ++i) {
+        out.push_back(sizes[static_cast<std::size_t>(i)].get());
+        out.push_back(totals[static_cast<std::size_t>(i)].get());
+      }
+      return out;
+    };
+    if (round == 0) {
+      Session session(plain());
+      const SessionScope scope(session);
+      wanted = work(
+          session, [] {}, [] {});
+    }
+    Job job(4, plain(), {{victim, Job::Delay(after ? 0 : random() % 6000)}});
+    const auto outcomes = job.run(4, [&](int, Session& session) {
+      return work(
+          session,
+          [&] {
+            if (!after) job.ready();
+          },
+          [&] {
+            if (after) job.ready();
+            job.wait_for_deaths();
+          });
+    });
+    for (int r = 0; r < 4; ++r) {
+      if (r == victim) continue;
+      ASSERT_EQ(outcomes[static_cast<std::size_t>(r)].error, "") << r;
+      EXPECT_EQ(outcomes[static_cast<std::size_t>(r)].value, wanted) << r;
+    }
+  }
+}
+
 TEST(EngineRecovery, ARankIsLostWhileKeptArraysAreComputedAnew) {
   // Some ranks are through with their part long before others.
   const auto make = [](int rank) {
