@@ -23,6 +23,18 @@ bool Call::begin(State from) const noexcept {
   }
 }
 
+// Whatever it is, nobody else changes that now; what it was.
+Call::State Call::hold() const noexcept {
+  for (State seen = state_.load();;) {
+    if (seen == State::kBusy) {
+      state_.wait(State::kBusy);
+      seen = state_.load();
+    } else if (state_.compare_exchange_weak(seen, State::kBusy)) {
+      return seen;
+    }
+  }
+}
+
 void Call::end(State state) const noexcept {
   state_.store(state);
   state_.notify_all();
@@ -31,7 +43,7 @@ void Call::end(State state) const noexcept {
 void Call::run(std::span<const InputBlock> arrays, bool shared) {
   if (!begin(State::kNew)) return;
   try {
-    invoke(arrays);
+    invoke(arrays, shared);
   } catch (...) {
     end(State::kNew);
     throw;
@@ -60,15 +72,22 @@ std::string Call::written() const {
   return out.take();
 }
 
-void Call::arrived(std::string bytes) noexcept {
-  const State is = state_.load();
-  if (is != State::kNew && is != State::kApart) return;
+bool Call::arrived(std::string bytes) noexcept {
+  const State was = hold();
+  const bool apart = was == State::kNew || was == State::kApart;
   try {
-    bytes_ = std::make_unique<std::string>(std::move(bytes));
+    if (apart) bytes_ = std::make_unique<std::string>(std::move(bytes));
   } catch (const std::bad_alloc&) {
-    return;  // whoever reads the value says so
+    end(was);
+    return false;
   }
-  end(State::kArrived);
+  end(apart ? State::kArrived : was);
+  return true;
+}
+
+void Call::find_value() {
+  read_arrived();
+  if (!has_value()) throw_apart();
 }
 
 void Call::read_arrived() {
@@ -90,9 +109,10 @@ void Call::throw_apart() const {
 }
 
 void Call::settle(std::int32_t holder, bool may_be_lost) noexcept {
+  const State was = hold();
   if (holder == kEverywhere || !may_be_lost) drop_arguments();
   holder_.store(holder, std::memory_order_release);
-  if (state_.load() == State::kNew) end(State::kApart);
+  end(was == State::kNew ? State::kApart : was);
 }
 
 void Call::undo() noexcept {
@@ -100,6 +120,7 @@ void Call::undo() noexcept {
 }
 
 void Call::lose() noexcept {
+  hold();
   holder_.store(kNowhere);
   drop_value();
   bytes_.reset();

@@ -148,6 +148,13 @@ struct CallsSpec : TaskSpec {
   std::string origin(std::int64_t block) const override;
 };
 
+/// Task i finds the value of calls[i], which is here or has arrived.
+struct CallValuesSpec : TaskSpec {
+  std::vector<std::shared_ptr<detail::Call>> calls;
+  const char* kernel() const noexcept override { return "call values"; }
+  std::string origin(std::int64_t block) const override;
+};
+
 /// Writes `true` into its one-element block, after what it reads.
 struct AwaitedSpec : TaskSpec {
   const char* kernel() const noexcept override { return "awaited"; }

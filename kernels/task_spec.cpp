@@ -24,9 +24,18 @@ void BlockSize::classify() {
   max_bytes_ = bytes_of(grid_.max_block_elements());
 }
 
-std::string CallsSpec::origin(std::int64_t block) const {
-  const detail::Call& call = *calls[static_cast<std::size_t>(block)];
+namespace {
+std::string place_of(const detail::Call& call) {
   return core::source_place(call.file(), call.line());
+}
+}  // namespace
+
+std::string CallsSpec::origin(std::int64_t block) const {
+  return place_of(*calls[static_cast<std::size_t>(block)]);
+}
+
+std::string CallValuesSpec::origin(std::int64_t block) const {
+  return place_of(*calls[static_cast<std::size_t>(block)]);
 }
 
 }  // namespace tessera::kernels

@@ -99,13 +99,6 @@ class Rewrite {
   std::vector<NodePointer> held_;  // their addresses are keys
 };
 
-// Memory that the caller has promised to keep for as long as an array reads it: one that is kept
-// does not.
-bool is_borrowed(const array::Node& node) {
-  const auto* memory = std::get_if<array::ExistingMemory>(&node.attributes);
-  return memory != nullptr && memory->data.use_count() == 0;
-}
-
 // What a function need not give again, or may be gone, cannot take the place of what was lost.
 // Arrays that were kept on the way answer for themselves.
 void refuse_what_may_differ(const Array& lineage) {
@@ -124,6 +117,13 @@ void refuse_what_may_differ(const Array& lineage) {
 }
 
 }  // namespace
+
+// Memory that the caller has promised to keep for as long as an array reads it: one that is kept
+// does not.
+bool is_borrowed(const array::Node& node) {
+  const auto* memory = std::get_if<array::ExistingMemory>(&node.attributes);
+  return memory != nullptr && memory->data.use_count() == 0;
+}
 
 bool is_impure(const array::Node& node) {
   const auto* op = std::get_if<array::BlockOp>(&node.attributes);

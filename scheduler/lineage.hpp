@@ -24,6 +24,8 @@ std::shared_ptr<const Array> lineage_of(const Array& array);
 const array::Node* find_node(const Array& array, const std::function<bool(const array::Node&)>& is);
 /// Whether a function of the user's computes it that need not give the same again.
 bool is_impure(const array::Node& node);
+/// Whether it reads memory that the caller keeps only until what reads it is computed.
+bool is_borrowed(const array::Node& node);
 
 /// Arrays that are kept, as their expressions know them.
 using Blocks = std::shared_ptr<void>;

@@ -228,6 +228,17 @@ struct Session::Impl {
     return out;
   }
 
+  // Of a call whose value is lost, and that would read memory that may be gone by now.
+  static void refuse_borrowed(const detail::Call& call) {
+    for (const Array& array : scheduler::CallGraph::own_inputs(call).arrays) {
+      const array::Node* node = scheduler::find_node(array, scheduler::is_borrowed);
+      if (node == nullptr) continue;
+      throw CommError(core::text("[delayed] the value of the call at ", core::source_place(call.file(), call.line()),
+                                 " is lost with a rank, and the memory that it read may be gone; got the array built at ",
+                                 array::origin(*node), "; try MemoryOptions::owner, which keeps it"));
+    }
+  }
+
   static std::vector<std::int32_t> ranks_of(const scheduler::Exchange::Step& step) {
     std::vector<std::int32_t> ranks;
     for (std::int32_t r = 0; r < step.ranks(); ++r)
@@ -241,7 +252,7 @@ struct Session::Impl {
                                                       const scheduler::Exchange::Step& step, scheduler::Instead& instead) const {
     const auto is_there = [&step](comm::Rank rank) { return step.here(rank).number >= 0; };
     const auto is_lost = [&](const scheduler::Blocks& blocks) { return own(blocks)->is_lost(is_there); };
-    bool any = false;
+    bool any = step.ranks() < world.ranks();
     for (const std::weak_ptr<ResidentArray>& weak : residents) {
       const auto array = weak.lock();
       if (array == nullptr || !array->is_lost(is_there)) continue;
@@ -251,18 +262,32 @@ struct Session::Impl {
     if (!any) return {};
     std::vector<Array> arrays;
     for (const Goal& goal : goals) arrays.push_back(goal.array);
-    const scheduler::CallGraph graph(goals, calls, ranks_of(step), {});
-    for (const auto& call : graph.own()) {
-      for (const Array& array : graph.inputs(*call).arrays) arrays.push_back(array);
-    }
-    scheduler::Restored restored = scheduler::restore(arrays, is_lost);
-    for (std::size_t i = 0; i < arrays.size(); ++i) {
-      if (i < goals.size()) {
-        goals[i].array = restored.arrays[i];
-      } else {
-        instead.try_emplace({arrays[i].node().get(), arrays[i].output()}, restored.arrays[i]);
+    const std::size_t asked = arrays.size();
+    scheduler::Restored restored;
+    // What computes an array anew may wait for calls, whose arguments may be lost as well.
+    for (bool more = true; more;) {
+      more = false;
+      restored = scheduler::restore(arrays, is_lost);
+      std::vector<Goal> planned;
+      for (std::size_t i = 0; i < arrays.size(); ++i) {
+        if (i < asked) {
+          planned.push_back({restored.arrays[i], Goal::Kind::kKeep, nullptr});
+        } else {
+          instead.insert_or_assign({arrays[i].node().get(), arrays[i].output()}, restored.arrays[i]);
+        }
+      }
+      for (const auto& [blocks, array] : restored.again) planned.push_back({array, Goal::Kind::kKeep, nullptr});
+      const scheduler::CallGraph graph(planned, calls, ranks_of(step), instead);
+      for (const auto& call : graph.lost()) refuse_borrowed(*call);
+      for (const auto& call : graph.own()) {
+        for (const Array& array : scheduler::CallGraph::own_inputs(*call).arrays) {
+          if (!instead.try_emplace({array.node().get(), array.output()}, array).second) continue;
+          arrays.push_back(array);
+          more = true;
+        }
       }
     }
+    for (std::size_t i = 0; i < asked; ++i) goals[i].array = restored.arrays[i];
     std::vector<std::shared_ptr<ResidentArray>> out;
     for (const auto& [blocks, array] : restored.again) {
       out.push_back(own(blocks));
@@ -344,13 +369,11 @@ struct Session::Impl {
           return out;
         }
       } catch (const std::exception& e) {
-        undo_calls();
         step.end(e.what());
-        if (step.over()) throw;
+        if (leave(step)) throw;
       } catch (...) {
-        undo_calls();
         step.end("an unknown error");
-        if (step.over()) throw;
+        if (leave(step)) throw;
       }
       undo_calls();
       if (team != nullptr) throw scheduler::Team::Changed();
@@ -386,6 +409,13 @@ struct Session::Impl {
                                on_all ? detail::Call::kEverywhere : step.in_world(owner).number);
       }
     }
+  }
+  // Whether a step is over that this rank throws from. What it throws may be its own matter, of which the others
+  // know nothing: then calls are on all ranks what they are on these.
+  bool leave(scheduler::Exchange::Step& step) {
+    const bool is_over = step.over();
+    is_over && step.ended_well() ? settle_calls() : undo_calls();
+    return is_over;
   }
   void settle_calls() noexcept {
     for (const auto& [call, holder] : std::exchange(attempted, {}))

@@ -161,8 +161,9 @@ Timed time_product(const Bench& bench, int type, std::int64_t n, int repeat) {
   const T zero = 0;
   return bench.time(repeat, [&] {
     check(bench.api(), TESSERA_CUDA_BLAS,
-          bench.api().blas_gemm(blas.handle(), type, TESSERA_CUDA_AS_IS, TESSERA_CUDA_AS_IS, n, n,
-                                n, &one, a.data(), n, b.data(), n, &zero, c.data(), n),
+          bench.api().blas_gemm(blas.handle(), type, TESSERA_CUDA_FULL, TESSERA_CUDA_AS_IS,
+                                TESSERA_CUDA_AS_IS, n, n, n, &one, a.data(), n, b.data(), n, &zero,
+                                c.data(), n),
           "blas_gemm");
   });
 }

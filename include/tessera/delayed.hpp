@@ -27,7 +27,9 @@
 // Where several ranks compute together, one of them runs a call, and its value goes to those that
 // read it: as tessera/serializer.hpp writes it, beside the blocks and in no budget. get() gives it
 // to all ranks, which all ask for it. A computation that fails, or is begun again since a rank was
-// lost, undoes the calls that it ran.
+// lost, undoes the calls that it ran: these run once more when they are next asked for, on a copy
+// of their function, where it has one. Calls whose values may be lost with a rank keep their
+// arguments as long as there is a handle.
 
 namespace tessera {
 
@@ -80,8 +82,10 @@ class TESSERA_EXPORT Call {
   virtual const std::type_info& value_type() const noexcept = 0;
   /// The value, which is here, as bytes.
   std::string written() const;
-  /// Takes the value of a call that another rank has run, unless it is here.
-  void arrived(std::string bytes) noexcept;
+  /// Takes the value of a call that another rank has run, unless it is here. False without memory.
+  bool arrived(std::string bytes) noexcept;
+  /// \throws what reading a value throws that has arrived; Error where none has.
+  void find_value();
   /// The computation is over on all ranks, and has brought the value to `holder`. What that may be
   /// lost with keeps its arguments.
   void settle(std::int32_t holder, bool may_be_lost) noexcept;
@@ -92,11 +96,13 @@ class TESSERA_EXPORT Call {
 
  protected:
   virtual void visit(Visitor& visitor) const = 0;
-  virtual void invoke(std::span<const InputBlock> arrays) = 0;
+  /// `again`: it may be called once more.
+  virtual void invoke(std::span<const InputBlock> arrays, bool again) = 0;
   virtual void drop_arguments() noexcept = 0;
   virtual void write(ByteWriter& to) const = 0;
   virtual void read(ByteReader& from) = 0;
   virtual void drop_value() noexcept = 0;
+  virtual bool has_value() const noexcept = 0;
   /// Makes a value of what has arrived, unless that has happened.
   void read_arrived();
   [[noreturn]] void throw_apart() const;
@@ -106,12 +112,13 @@ class TESSERA_EXPORT Call {
  private:
   enum class State : std::uint8_t {
     kNew,
-    kBusy,     ///< a thread runs it, or reads its value
+    kBusy,     ///< a thread runs it, reads its value, or looks at its arguments
     kArrived,  ///< the value is here as bytes
     kDone,     ///< the value is here
     kApart,    ///< it has run on another rank
   };
   bool begin(State from) const noexcept;
+  State hold() const noexcept;
   void end(State state) const noexcept;
   const char* file_;
   std::uint32_t line_;
@@ -127,8 +134,7 @@ class CallResult : public Call {
   using Value = std::conditional_t<std::is_void_v<R>, std::monostate, R>;
   /// Of a call whose value is here.
   const Value& result() {
-    read_arrived();
-    if (!value) throw_apart();
+    find_value();
     return *value;
   }
   bool is_serializable() const noexcept override { return Serializable<Value>; }
@@ -145,6 +151,7 @@ class CallResult : public Call {
     if constexpr (Serializable<Value>) value.emplace(from.read<Value>());
   }
   void drop_value() noexcept override { value.reset(); }
+  bool has_value() const noexcept override { return value.has_value(); }
 };
 
 /// A 0-d bool array, true once the call has run.
@@ -215,6 +222,7 @@ class CallOf final : public CallResult<CallReturn<F, Arguments...>> {
   ~CallOf() override { let_go(); }
 
   void visit(Call::Visitor& visitor) const override {
+    if (!work_) return;
     std::apply([&](const auto&... a) { (a.visit(visitor), ...); }, work_->arguments);
   }
 
@@ -224,7 +232,17 @@ class CallOf final : public CallResult<CallReturn<F, Arguments...>> {
     [[no_unique_address]] F function;
     std::tuple<Arguments...> arguments;
   };
-  void invoke(std::span<const InputBlock> arrays) override {
+  void invoke(std::span<const InputBlock> arrays, bool again) override {
+    // What a function does to itself is done to a copy, where it may have to begin anew.
+    if constexpr (std::is_copy_constructible_v<F>) {
+      if (again) {
+        F copy = work_->function;
+        return call(copy, arrays);
+      }
+    }
+    call(work_->function, arrays);
+  }
+  void call(F& function, std::span<const InputBlock> arrays) {
     std::apply(
         [&](const auto&... a) {
           [[maybe_unused]] std::size_t next = 0;
@@ -233,10 +251,10 @@ class CallOf final : public CallResult<CallReturn<F, Arguments...>> {
           std::apply(
               [&](auto&&... v) {
                 if constexpr (std::is_void_v<R>) {
-                  work_->function(v...);
+                  function(v...);
                   this->value.emplace();
                 } else {
-                  this->value.emplace(work_->function(v...));
+                  this->value.emplace(function(v...));
                 }
               },
               values);

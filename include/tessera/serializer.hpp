@@ -92,10 +92,19 @@ concept Serializable = requires(ByteWriter& to, ByteReader& from, const T& value
 
 namespace detail {
 
+template <typename T>
+inline constexpr bool kIsStdArray = false;
+template <typename T, std::size_t N>
+inline constexpr bool kIsStdArray<std::array<T, N>> = true;
+
 /// Values that are their bytes.
 template <typename T>
 concept PlainValue = std::is_trivially_copyable_v<T> && std::default_initializable<T> &&
-    (std::is_arithmetic_v<T> || std::is_enum_v<T> || std::is_aggregate_v<T>)&&!std::is_array_v<T>;
+                     (std::is_arithmetic_v<T> || std::is_enum_v<T> || std::is_aggregate_v<T>) &&
+                     !std::is_array_v<T> && !kIsStdArray<T>;
+/// Of these, such as nobody says another way of.
+template <typename T>
+concept WrittenAsBytes = PlainValue<T> && requires { typename Serializer<T>::AsBytes; };
 
 template <typename Container, typename Value>
 struct ContainerSerializer {
@@ -135,6 +144,7 @@ struct PairsSerializer {
 
 template <detail::PlainValue T>
 struct Serializer<T> {
+  using AsBytes = void;
   static void write(ByteWriter& to, const T& value) { to.write_bytes(&value, sizeof value); }
   static T read(ByteReader& from) {
     T value;
@@ -170,7 +180,7 @@ struct Serializer<std::string> {
   }
 };
 
-template <detail::PlainValue T, typename Allocator>
+template <detail::WrittenAsBytes T, typename Allocator>
 requires(!std::same_as<T, bool>) struct Serializer<std::vector<T, Allocator>> {
   static void write(ByteWriter& to, const std::vector<T, Allocator>& values) {
     to.write(static_cast<std::uint64_t>(values.size()));
@@ -185,8 +195,7 @@ requires(!std::same_as<T, bool>) struct Serializer<std::vector<T, Allocator>> {
   }
 };
 template <Serializable T, typename Allocator>
-requires(!detail::PlainValue<T> ||
-         std::same_as<T, bool>) struct Serializer<std::vector<T, Allocator>>
+requires(!detail::WrittenAsBytes<T> || std::same_as<T, bool>) struct Serializer<std::vector<T, Allocator>>
     : detail::ContainerSerializer<std::vector<T, Allocator>, T> {
 };
 
@@ -203,8 +212,7 @@ template <Serializable K, Serializable V, typename Hash, typename Equal, typenam
 struct Serializer<std::unordered_map<K, V, Hash, Equal, Allocator>>
     : detail::PairsSerializer<std::unordered_map<K, V, Hash, Equal, Allocator>, K, V> {};
 
-template <Serializable T, std::size_t N>
-requires(!detail::PlainValue<std::array<T, N>>) struct Serializer<std::array<T, N>> {
+template <Serializable T, std::size_t N> struct Serializer<std::array<T, N>> {
   static void write(ByteWriter& to, const std::array<T, N>& values) {
     for (const T& value : values) to.write(value);
   }

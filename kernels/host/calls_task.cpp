@@ -23,6 +23,17 @@ class CallsTask : public TaskKernel {
   const CallsSpec& spec_;
 };
 
+class CallValuesTask : public TaskKernel {
+ public:
+  explicit CallValuesTask(const CallValuesSpec& spec) : spec_(spec) {}
+  void run(const TaskArgs& args) const override {
+    spec_.calls[static_cast<std::size_t>(args.block)]->find_value();
+  }
+
+ private:
+  const CallValuesSpec& spec_;
+};
+
 class AwaitedTask : public TaskKernel {
  public:
   void run(const TaskArgs& args) const override { *args.outputs[0] = std::byte{1}; }
@@ -32,6 +43,9 @@ class AwaitedTask : public TaskKernel {
 
 std::unique_ptr<TaskKernel> make_calls(const CallsSpec& spec) {
   return std::make_unique<CallsTask>(spec);
+}
+std::unique_ptr<TaskKernel> make_call_values(const CallValuesSpec& spec) {
+  return std::make_unique<CallValuesTask>(spec);
 }
 std::unique_ptr<TaskKernel> make_awaited() { return std::make_unique<AwaitedTask>(); }
 

@@ -32,6 +32,7 @@ class HostRegistry : public Registry {
     if (const auto* s = dynamic_cast<const DeliverSpec*>(&spec)) return make_deliver(*s);
     if (const auto* s = dynamic_cast<const BlockSpec*>(&spec)) return make_block_task(*s);
     if (const auto* s = dynamic_cast<const CallsSpec*>(&spec)) return make_calls(*s);
+    if (const auto* s = dynamic_cast<const CallValuesSpec*>(&spec)) return make_call_values(*s);
     if (dynamic_cast<const AwaitedSpec*>(&spec) != nullptr) return make_awaited();
     throw InvalidArgument(core::text("[registry] host devices have no such kernel; got \"", spec.kernel(), "\""));
   }

@@ -19,6 +19,7 @@ std::unique_ptr<TaskKernel> make_scan(const ScanSpec& spec);
 std::unique_ptr<TaskKernel> make_read(const ReadSpec& spec);
 std::unique_ptr<TaskKernel> make_deliver(const DeliverSpec& spec);
 std::unique_ptr<TaskKernel> make_calls(const CallsSpec& spec);
+std::unique_ptr<TaskKernel> make_call_values(const CallValuesSpec& spec);
 std::unique_ptr<TaskKernel> make_awaited();
 
 std::size_t program_scratch(const ProgramSpec& spec);

@@ -124,6 +124,7 @@ void Exchange::Step::begin() {
     const std::lock_guard lock(exchange_.mutex_);
     attempt_.lost = lost;
     ended_ = false;
+    ended_well_ = false;
     exchange_.attempt_ = word(attempt_);
     exchange_.members_ = members_;
     exchange_.heard_ = false;
@@ -226,10 +227,12 @@ void Exchange::Step::announce(comm::Rank to, BlockKey key) {
 }
 
 void Exchange::Step::announce(comm::Rank to, BlockKey key,
-                              const std::shared_ptr<const std::string>& value) {
+                              const std::shared_ptr<const std::string>& value,
+                              comm::Messenger::Done done) {
   const std::uint64_t slot = static_cast<std::uint32_t>(key.slot);
   const auto block = static_cast<std::uint64_t>(key.block);
-  exchange_.post(in_world(to), {kValue, 0, word(attempt_), slot | block << kBlockShift, 0}, value);
+  exchange_.post(in_world(to), {kValue, 0, word(attempt_), slot | block << kBlockShift, 0}, value,
+                 std::move(done));
 }
 
 void Exchange::Step::pull(comm::Rank to, BlockKey key, std::uint32_t request, std::int32_t device) {
@@ -306,10 +309,12 @@ bool Exchange::holds() const {
 }
 
 void Exchange::post(comm::Rank to, comm::Envelope envelope,
-                    const std::shared_ptr<const std::string>& text) {
+                    const std::shared_ptr<const std::string>& text, comm::Messenger::Done done) {
   envelope.b = ++texts_;
   messenger_.send(to, envelope, reinterpret_cast<const std::byte*>(text->data()), text->size(),
-                  [text](const std::exception_ptr&) {});
+                  [text, done = std::move(done)](const std::exception_ptr& failure) {
+                    if (done) done(failure);
+                  });
 }
 
 std::shared_ptr<comm::DeviceLinks> Exchange::links(
@@ -379,6 +384,7 @@ void Exchange::arrived(comm::Rank from, const comm::Envelope& envelope,
   if (is_text(envelope) && bytes > 0) {
     auto node = incoming_.extract(text_key(from, envelope.b));
     if (!node.empty()) message.text = std::move(node.mapped());
+    if (envelope.kind == kValue && message.text.size() != bytes) message.envelope.flags = 1;
   }
   if (envelope.kind == kEnd && !note_end(from, envelope)) return;
   if (envelope.kind == kLink) {
@@ -408,7 +414,9 @@ void Exchange::tell(Message& message, std::size_t bytes) noexcept {
     case kValue: {
       const BlockKey call{static_cast<SlotIndex>(e.a & 0xffffffff),
                           static_cast<std::int64_t>(e.a >> kBlockShift)};
-      return client->peer_sends_value(from, call, std::move(message.text));
+      std::optional<std::string> value;
+      if (e.flags == 0) value = std::move(message.text);
+      return client->peer_sends_value(from, call, std::move(value));
     }
     case kPull:
       return client->peer_pulls(from, key, e.flags, static_cast<std::int32_t>(e.a >> kDeviceShift));

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -46,7 +47,9 @@ class ExchangeClient {
   virtual void peer_begins(comm::Rank peer, std::uint64_t fingerprint,
                            const std::string& what) noexcept = 0;
   virtual void peer_announces(comm::Rank peer, BlockKey key) noexcept = 0;
-  virtual void peer_sends_value(comm::Rank peer, BlockKey key, std::string value) noexcept = 0;
+  /// Nothing: there was no memory for it.
+  virtual void peer_sends_value(comm::Rank peer, BlockKey key,
+                                std::optional<std::string> value) noexcept = 0;
   /// `device`: CUDA's number of the one that the block will be on there; negative: none.
   virtual void peer_pulls(comm::Rank peer, BlockKey key, std::uint32_t request,
                           std::int32_t device) noexcept = 0;
@@ -114,7 +117,8 @@ class Exchange final : public comm::Receiver {
     void hush();
     void announce(comm::Rank to, BlockKey key);
     /// The same of a block that other ranks know by this value.
-    void announce(comm::Rank to, BlockKey key, const std::shared_ptr<const std::string>& value);
+    void announce(comm::Rank to, BlockKey key, const std::shared_ptr<const std::string>& value,
+                  comm::Messenger::Done done);
     void pull(comm::Rank to, BlockKey key, std::uint32_t request, std::int32_t device);
     void send_block(comm::Rank to, std::uint32_t request, const std::byte* data, std::size_t bytes,
                     comm::Messenger::Done done);
@@ -127,6 +131,9 @@ class Exchange final : public comm::Receiver {
     /// counts.
     void end();
     void end(const std::string& failure);
+    /// Whether the attempt ended well on this rank and on all others, as its client has heard.
+    bool ended_well() const noexcept { return ended_well_; }
+    void note_end_of_all(bool well) noexcept { ended_well_ = well; }
 
    private:
     void tell_end(How how, const std::string& text);
@@ -142,6 +149,7 @@ class Exchange final : public comm::Receiver {
     std::vector<std::int32_t> members_;  // ranks of the world, in order
     comm::Rank self_;
     bool ended_ = false;
+    bool ended_well_ = false;
   };
 
   /// The world's; made and started at the first call. Null for a world of one rank.
@@ -172,7 +180,8 @@ class Exchange final : public comm::Receiver {
     std::string text;
   };
   void tell(Message& message, std::size_t bytes = 0) noexcept;
-  void post(comm::Rank to, comm::Envelope envelope, const std::shared_ptr<const std::string>& text);
+  void post(comm::Rank to, comm::Envelope envelope, const std::shared_ptr<const std::string>& text,
+            comm::Messenger::Done done = {});
   void begin_direct(comm::Rank from, const comm::Envelope& envelope);
   ExchangeClient* client_of(comm::Rank from, const comm::Envelope& envelope) const noexcept;
   comm::Rank here(comm::Rank of_world) const noexcept;

@@ -169,6 +169,7 @@ HostRunResult HostRun::run() {
     lock.unlock();
     devices_.helpers().dismiss(*this);
   }
+  if (step_ != nullptr) step_->note_end_of_all(told_well_ && others_well_);
   settle_end();
   return hand_over();
 }
@@ -204,6 +205,11 @@ void HostRun::check_residents() const {
           slot.size.grid().to_string()));
     }
     arrays[at(input.slot)] = input.array.get();
+    if (input.array->is_forgotten() && !plan_->readers(input.slot).empty()) {
+      throw CommError(
+          core::text("[compute] an array that is kept has lost blocks with a rank; got ",
+                     input.array->label(), " built at ", input.array->origin()));
+    }
   }
   for (std::size_t s = 0; s < arrays.size(); ++s) {
     const PlanNode& node = plan_->nodes[at(plan_->slots[s].node)];

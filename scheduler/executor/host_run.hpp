@@ -118,7 +118,8 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   void peer_begins(comm::Rank peer, std::uint64_t fingerprint,
                    const std::string& what) noexcept override;
   void peer_announces(comm::Rank peer, BlockKey key) noexcept override;
-  void peer_sends_value(comm::Rank peer, BlockKey key, std::string value) noexcept override;
+  void peer_sends_value(comm::Rank peer, BlockKey key,
+                        std::optional<std::string> value) noexcept override;
   void peer_pulls(comm::Rank peer, BlockKey key, std::uint32_t request,
                   std::int32_t device) noexcept override;
   std::byte* block_target(comm::Rank peer, std::uint32_t request,
@@ -214,6 +215,7 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   std::map<std::pair<std::int32_t, std::uint32_t>, std::int32_t> pull_devices_;
   bool end_told_ = false;
   bool told_well_ = false;
+  bool others_well_ = true;  // guarded by mutex_
   bool broken_ = false;  // the dispatcher has thrown and is not to be called again
   std::exception_ptr broken_error_;
 
@@ -249,6 +251,9 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
     std::size_t readers = 0;
   };
   std::map<std::pair<NodeIndex, std::int64_t>, Value> values_;
+  // Values on their way; of the sends themselves, which may outlive the run.
+  std::shared_ptr<std::atomic<std::size_t>> values_leaving_ =
+      std::make_shared<std::atomic<std::size_t>>(0);
 
   std::atomic<bool> failed_{false};
   std::atomic<bool> skipped_{false};

@@ -87,7 +87,14 @@ void HostRun::announce(BlockKey key, comm::Rank reader) {
     bytes = value->second.bytes;
     if (--value->second.readers == 0) values_.erase(value);
   }
-  step_->announce(reader, key, bytes);
+  ++*values_leaving_;
+  try {
+    step_->announce(reader, key, bytes,
+                    [leaving = values_leaving_](const std::exception_ptr&) { --*leaving; });
+  } catch (...) {
+    --*values_leaving_;
+    throw;
+  }
 }
 
 WorkItem& HostRun::new_link(WorkItem::Kind kind, TaskId id, BlockKey key, comm::Rank peer,
@@ -276,12 +283,19 @@ void HostRun::peer_announces(comm::Rank peer, BlockKey key) noexcept {
   hear({PeerEvent::Kind::kAnnounced, peer, key, 0, -1});
 }
 
-void HostRun::peer_sends_value(comm::Rank peer, BlockKey key, std::string value) noexcept {
+void HostRun::peer_sends_value(comm::Rank peer, BlockKey key,
+                               std::optional<std::string> value) noexcept {
   const bool known = key.slot >= 0 && key.slot < std::ssize(plan_->slots);
   const NodeIndex node = known ? plan_->slots[static_cast<std::size_t>(key.slot)].node : -1;
   tessera::detail::Call* call = known ? call_of(node, key.block) : nullptr;
   if (call == nullptr) return;  // of another plan, which is an error already
-  call->arrived(std::move(value));
+  if (!value || !call->arrived(std::move(*value))) {
+    return peer_fails(
+        peer,
+        std::make_exception_ptr(OutOfMemory(
+            core::text("[delayed] a call's value must fit in memory; got one of ", peer_name(peer)),
+            0, 0, 0)));
+  }
   peer_announces(peer, key);
 }
 
@@ -367,6 +381,7 @@ void HostRun::peer_ends(comm::Rank peer, const std::string* failure, bool again)
   {
     const std::lock_guard lock(mutex_);
     peer_ended_[static_cast<std::size_t>(peer.number)] = true;
+    others_well_ = others_well_ && failure == nullptr;
     fails = fails && !(again && told_well_);
   }
   if (fails) {
@@ -389,6 +404,7 @@ void HostRun::peer_lost(comm::Rank peer, const std::string& why) noexcept {
   {
     const std::lock_guard lock(mutex_);
     needed = !peer_ended_[static_cast<std::size_t>(peer.number)];
+    others_well_ = others_well_ && !needed;
     peer_ended_[static_cast<std::size_t>(peer.number)] = true;
     through = step_->recovers() && told_well_;
   }
@@ -510,6 +526,10 @@ void HostRun::tell_quiet(std::unique_lock<std::mutex>& lock, bool is) {
 // time of silence is lost.
 void HostRun::watch_standstill(std::unique_lock<std::mutex>& lock) {
   if (outstanding_ > 0 || stopped() || broken_ || end_told_ || dispatcher_.finished()) return;
+  if (*values_leaving_ > 0) {
+    quiet_since_ = clock_.now();
+    return;
+  }
   const Clock::time_point now = clock_.now();
   if (core::elapsed(quiet_since_, now) < kQuiet) return;
   if (!quiet_told_) {

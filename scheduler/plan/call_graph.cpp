@@ -24,10 +24,15 @@ class Collect final : public tessera::detail::Call::Visitor {
 
 }  // namespace
 
-CallInputs CallGraph::inputs(const tessera::detail::Call& call) const {
+CallInputs CallGraph::own_inputs(const tessera::detail::Call& call) {
   CallInputs out;
   Collect collect(out);
   call.visit_arguments(collect);
+  return out;
+}
+
+CallInputs CallGraph::inputs(const tessera::detail::Call& call) const {
+  CallInputs out = own_inputs(call);
   for (Array& array : out.arrays) {
     const auto other = instead_.find({array.node().get(), array.output()});
     if (other != instead_.end()) array = Array(other->second);
@@ -57,8 +62,10 @@ class CallGraph::Walk {
   void enter(const std::shared_ptr<tessera::detail::Call>& call) {
     const bool is_there = call->done() || (call->holder() >= 0 && ranks_.empty());
     if (is_there || !graph_.places_.try_emplace(call.get()).second) return;
-    if (call->holder() >= 0 && !std::binary_search(ranks_.begin(), ranks_.end(), call->holder()))
+    if (call->holder() >= 0 && !std::binary_search(ranks_.begin(), ranks_.end(), call->holder())) {
       call->lose();
+      graph_.lost_.push_back(call);
+    }
     if (call->holder() >= 0) {
       graph_.places_.at(call.get()) = {Place::In::kHeld,
                                        static_cast<std::int32_t>(graph_.held_.size())};

@@ -29,6 +29,10 @@ class CallGraph {
             const std::vector<std::shared_ptr<tessera::detail::Call>>& calls,
             const std::vector<std::int32_t>& ranks, Instead instead);
   CallInputs inputs(const tessera::detail::Call& call) const;
+  /// The same without what stands for others.
+  static CallInputs own_inputs(const tessera::detail::Call& call);
+  /// Those whose values this has found to be lost.
+  const std::vector<std::shared_ptr<tessera::detail::Call>>& lost() const noexcept { return lost_; }
 
   const std::vector<std::shared_ptr<tessera::detail::Call>>& list() const noexcept { return list_; }
   const std::vector<std::shared_ptr<tessera::detail::Call>>& own() const noexcept { return own_; }
@@ -47,7 +51,7 @@ class CallGraph {
   class Walk;
   const Instead instead_;
   std::unordered_map<const tessera::detail::Call*, Place> places_;
-  std::vector<std::shared_ptr<tessera::detail::Call>> list_, own_, held_;
+  std::vector<std::shared_ptr<tessera::detail::Call>> list_, own_, held_, lost_;
 };
 
 }  // namespace tessera::scheduler

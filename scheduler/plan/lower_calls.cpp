@@ -69,7 +69,7 @@ void Lowering::lower_held_calls() {
       std::move(node), kernels::BlockSize::nothing(ChunkGrid({AxisChunks::regular(count, 1)})));
 }
 
-// What is asked for, on every rank: a task for each call, which has nothing to do but to wait.
+// What is asked for, on every rank: a task for each call, which waits for the value and reads it.
 void Lowering::lower_call_results() {
   PlanNode node;
   node.label = "deliver delayed";
@@ -83,25 +83,33 @@ void Lowering::lower_call_results() {
     if (place.in != CallGraph::Place::In::kOwn) continue;
     PlanNode one = node;
     one.inputs.push_back(read_call(*call));
+    auto spec = std::make_shared<kernels::CallValuesSpec>();
+    spec->calls = {call};
+    one.spec = std::move(spec);
     append(std::move(one));
   }
-  const auto all_of = [&](std::vector<std::int32_t>& numbers, SlotIndex slot, std::size_t blocks) {
+  const auto all_of = [&](std::vector<std::int32_t>& numbers, SlotIndex slot,
+                          const std::vector<std::shared_ptr<tessera::detail::Call>>& all) {
     std::sort(numbers.begin(), numbers.end());
     numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
     if (numbers.empty()) return;
     PlanNode some = node;
     some.counts = {std::ssize(numbers)};
+    auto spec = std::make_shared<kernels::CallValuesSpec>();
+    for (const std::int32_t number : numbers)
+      spec->calls.push_back(all[static_cast<std::size_t>(number)]);
+    some.spec = std::move(spec);
     PlanInput input;
     input.slot = slot;
     std::vector<std::int32_t> ends = numbers;
     for (std::int32_t& end : ends) ++end;
-    input.access.links.push_back({0, AxisMap::ranges(std::move(numbers), std::move(ends),
-                                                     static_cast<std::int64_t>(blocks))});
+    input.access.links.push_back(
+        {0, AxisMap::ranges(std::move(numbers), std::move(ends), std::ssize(all))});
     some.inputs.push_back(std::move(input));
     append(std::move(some));
   };
-  all_of(listed, call_list_, calls_.list().size());
-  all_of(held, held_calls_, calls_.held().size());
+  all_of(listed, call_list_, calls_.list());
+  all_of(held, held_calls_, calls_.held());
 }
 
 // All calls as one node whose tasks read each other's blocks, which hold nothing.

@@ -113,7 +113,36 @@ static_assert(!Serializable<std::shared_ptr<int>>);
 static_assert(!Serializable<Opened>);
 static_assert(!Serializable<std::vector<Opened>>);
 static_assert(!Serializable<std::map<int, std::string_view>>);
+static_assert(!Serializable<std::array<const char*, 2>>);
+static_assert(!Serializable<std::array<std::string_view, 2>>);
 static_assert(Serializable<std::monostate>);
+
+/// Which would be written as its bytes, if it did not say how.
+struct View {
+  const char* text = nullptr;
+};
+
+}  // namespace
+
+template <>
+struct Serializer<View> {
+  static void write(ByteWriter& to, const View& view) { to.write(std::string(view.text)); }
+  static View read(ByteReader& from) { return {from.read<std::string>() == "one" ? "uno" : "due"}; }
+};
+
+namespace {
+
+TEST(Serializer, WhatATypeSaysOfItselfHoldsInContainers) {
+  ByteWriter to;
+  to.write(std::vector<View>{{"one"}, {"two"}});
+  to.write(std::array<View, 1>{{{"one"}}});
+  const std::string bytes = to.take();
+  ByteReader from(bytes);
+  const auto views = from.read<std::vector<View>>();
+  EXPECT_STREQ(views[0].text, "uno");
+  EXPECT_STREQ(views[1].text, "due");
+  EXPECT_STREQ((from.read<std::array<View, 1>>()[0].text), "uno");
+}
 
 }  // namespace
 }  // namespace tessera

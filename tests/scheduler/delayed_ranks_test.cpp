@@ -341,12 +341,72 @@ TEST(DelayedRanks, TypesOfTheProgramAreWrittenAsItSays) {
     EXPECT_NE(outcome.value.second[0].find("no way to write that"), std::string::npos)
         << outcome.value.second[0];
   }
-  // Of what cannot be read only the rank that reads it is told.
-  const auto told = [&](std::size_t r) {
-    return outcomes[r].value.second[1].find("a value is read as it was written") !=
-           std::string::npos;
-  };
-  EXPECT_NE(told(0), told(1));
+  // What one rank cannot read fails on both.
+  bool read_error = false;
+  for (const auto& outcome : outcomes) {
+    const std::string& error = outcome.value.second[1];
+    EXPECT_NE(error, "read");
+    read_error = read_error || error.find("a value is read as it was written") != std::string::npos;
+  }
+  EXPECT_TRUE(read_error);
+}
+
+// What a function does to itself, it does to a copy.
+TEST(DelayedRanks, AFunctionBeginsAnewWhenItIsTriedAgain) {
+  const auto outcomes = on_ranks(3, plain(), [&](int rank, Session&) {
+    const std::vector<int> held(1000, 7);
+    const auto first = delayed([held]() mutable { return std::move(held); });
+    const auto sized = delayed(
+        [rank, tries = std::make_shared<int>(0)](const std::vector<int>& v) {
+          if ((*tries)++ == 0) throw std::runtime_error("not yet on rank " + std::to_string(rank));
+          return v.size();
+        },
+        first);
+    std::string error;
+    try {
+      sized.get();
+    } catch (const Error& e) {
+      error = e.what();
+    }
+    EXPECT_NE(error.find("not yet"), std::string::npos) << error;
+    return sized.get();
+  });
+  expect_well(outcomes);
+  for (const auto& outcome : outcomes) EXPECT_EQ(outcome.value, 1000U);
+}
+
+// A rank that throws once all have got through knows the same of the calls as the others.
+TEST(DelayedRanks, WhatOneRankThrowsAtTheEndIsItsOwnMatter) {
+  Tally tally;
+  const auto outcomes = on_ranks(3, plain(), [&](int rank, Session& session) {
+    const auto part = delayed([&tally, rank] {
+      tally.note(rank);
+      return std::string(50000, 'p');
+    });
+    const auto size = delayed([](const std::string& text) { return text.size(); }, part);
+    std::string error;
+    RunOptions options;
+    if (rank == 1) {
+      options.progress = [](std::int64_t done, std::int64_t total) {
+        if (done == total) throw std::runtime_error("no more");
+      };
+    }
+    try {
+      compute(std::vector{size}, options);
+    } catch (const std::exception& e) {
+      error = e.what();
+    }
+    const std::size_t length = part.get().size();
+    return std::tuple(error, size.get(), length,
+                      session.compute({sum(ones({4}))})[0].item<double>());
+  });
+  expect_well(outcomes);
+  for (std::size_t r = 0; r < 3; ++r) {
+    EXPECT_EQ(std::get<0>(outcomes[r].value).empty(), r != 1) << std::get<0>(outcomes[r].value);
+    EXPECT_EQ(std::get<1>(outcomes[r].value), 50000U);
+    EXPECT_EQ(std::get<2>(outcomes[r].value), 50000U);
+  }
+  EXPECT_EQ(tally.runs(), 1);
 }
 
 TEST(DelayedRanks, ManyCallsBesideTightBudgets) {

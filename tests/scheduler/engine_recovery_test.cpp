@@ -192,6 +192,39 @@ TEST(EngineRecovery, DelayedCallsRunAgain) {
   }
 }
 
+// What computes a kept array anew may wait for a call, which reads a kept array of its own.
+TEST(EngineRecovery, AKeptArrayThatWaitedForACallComesBack) {
+  const auto work = [](Session& session, const std::function<void()>& halfway) {
+    const Array first =
+        session.persist({random::normal({60, 20}, {.chunks = {8, 20}, .seed = 2})})[0];
+    const auto call = delayed([](const HostArray& x) { return x.span<double>()[7]; }, first * 2.0);
+    const Array second = session.persist(
+        {where(call.token(), first, zeros({60, 20}, {.chunks = {8, 20}})) + 1.0})[0];
+    halfway();
+    const HostArray got = session.compute({second})[0];
+    return std::pair(std::vector<double>(got.span<double>().begin(), got.span<double>().end()),
+                     call.get());
+  };
+  Session session(plain());
+  const SessionScope scope(session);
+  const auto wanted = work(session, [] {});
+  for (int victim = 0; victim < 4; ++victim) {
+    SCOPED_TRACE(victim);
+    Job job(4, plain(), {{victim, Job::Delay(0)}});
+    const auto outcomes = job.run(4, [&](int, Session& own) {
+      return work(own, [&] {
+        job.ready();
+        job.wait_for_deaths();
+      });
+    });
+    for (int r = 0; r < 4; ++r) {
+      if (r == victim) continue;
+      ASSERT_EQ(outcomes[static_cast<std::size_t>(r)].error, "") << r;
+      EXPECT_EQ(outcomes[static_cast<std::size_t>(r)].value, wanted) << r;
+    }
+  }
+}
+
 TEST(EngineRecovery, ARankIsLostWhileKeptArraysAreComputedAnew) {
   // Some ranks are through with their part long before others.
   const auto make = [](int rank) {
