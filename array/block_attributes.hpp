@@ -132,7 +132,8 @@ struct GroupbyAttributes : BlockAttributes {
   const char* kernel() const noexcept override { return "groupby"; }
 };
 
-/// Blocks that one task of family "groupby_merge" merges at most.
+/// Blocks that one task of family "groupby_merge" merges at most. Fixed: the shape of the tree
+/// decides bits.
 inline constexpr std::int64_t kGroupbyFanIn = 16;
 
 /// Family "groupby_merge": what several blocks have of each group along `axis`, merged in their

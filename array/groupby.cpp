@@ -20,8 +20,6 @@ constexpr std::array kFunctions{
     ReduceOp::kVar,    ReduceOp::kStd,     ReduceOp::kNanSum, ReduceOp::kNanProd, ReduceOp::kNanMin,
     ReduceOp::kNanMax, ReduceOp::kNanMean, ReduceOp::kNanVar, ReduceOp::kNanStd};
 
-// Blocks that one task merges. Fixed: the shape of the tree decides bits.
-
 ReduceOp function_of(std::string_view function) {
   if (function == "count") return ReduceOp::kCountNonzero;  // which groupby takes as "not NaN"
   for (const ReduceOp op : kFunctions) {

@@ -53,8 +53,9 @@ std::unique_ptr<UcxMessenger> open_ucx(const core::Job& job, const LocalAddress&
   try {
     if (address.host == "0.0.0.0" || address.host == "::") {
       problem = "this rank waits at all of its addresses; try a TESSERA_RENDEZVOUS that names one";
-    } else if (const TesseraUcxApi* api = find_ucx(problem))
+    } else if (const TesseraUcxApi* api = find_ucx(problem)) {
       return std::make_unique<UcxMessenger>(*api, address.loopback ? "lo" : nullptr, address.host);
+    }
   } catch (const CommError& e) {
     problem = e.what();
   }

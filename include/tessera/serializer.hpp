@@ -32,8 +32,7 @@
 //   template <>
 //   struct tessera::Serializer<Words> {
 //     static void write(ByteWriter& to, const Words& words) { to.write(words.counts); }
-//     static Words read(ByteReader& from) { return Words(from.read<std::map<std::string, int>>());
-//     }
+//     static Words read(ByteReader& from) { return {from.read<std::map<std::string, int>>()}; }
 //   };
 
 namespace tessera {
@@ -181,7 +180,8 @@ struct Serializer<std::string> {
 };
 
 template <detail::WrittenAsBytes T, typename Allocator>
-requires(!std::same_as<T, bool>) struct Serializer<std::vector<T, Allocator>> {
+  requires(!std::same_as<T, bool>)
+struct Serializer<std::vector<T, Allocator>> {
   static void write(ByteWriter& to, const std::vector<T, Allocator>& values) {
     to.write(static_cast<std::uint64_t>(values.size()));
     to.write_bytes(values.data(), values.size() * sizeof(T));
@@ -195,9 +195,9 @@ requires(!std::same_as<T, bool>) struct Serializer<std::vector<T, Allocator>> {
   }
 };
 template <Serializable T, typename Allocator>
-requires(!detail::WrittenAsBytes<T> || std::same_as<T, bool>) struct Serializer<std::vector<T, Allocator>>
-    : detail::ContainerSerializer<std::vector<T, Allocator>, T> {
-};
+  requires(!detail::WrittenAsBytes<T> || std::same_as<T, bool>)
+struct Serializer<std::vector<T, Allocator>>
+    : detail::ContainerSerializer<std::vector<T, Allocator>, T> {};
 
 template <Serializable T, typename Order, typename Allocator>
 struct Serializer<std::set<T, Order, Allocator>>
@@ -212,7 +212,8 @@ template <Serializable K, Serializable V, typename Hash, typename Equal, typenam
 struct Serializer<std::unordered_map<K, V, Hash, Equal, Allocator>>
     : detail::PairsSerializer<std::unordered_map<K, V, Hash, Equal, Allocator>, K, V> {};
 
-template <Serializable T, std::size_t N> struct Serializer<std::array<T, N>> {
+template <Serializable T, std::size_t N>
+struct Serializer<std::array<T, N>> {
   static void write(ByteWriter& to, const std::array<T, N>& values) {
     for (const T& value : values) to.write(value);
   }
@@ -220,8 +221,7 @@ template <Serializable T, std::size_t N> struct Serializer<std::array<T, N>> {
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
       // Braces are evaluated in order.
       return std::array<T, N>{(static_cast<void>(I), from.read<T>())...};
-    }
-    (std::make_index_sequence<N>());
+    }(std::make_index_sequence<N>());
   }
 };
 
