@@ -44,4 +44,13 @@ inline std::int64_t extent_product(std::span<const std::int64_t> shape) noexcept
   return product;
 }
 
+/// A dense block as outer x along an axis x inner elements.
+struct AroundAxis {
+  AroundAxis(std::span<const std::int64_t> shape, int axis)
+      : outer(extent_product(shape.first(static_cast<std::size_t>(axis)))),
+        along(shape[static_cast<std::size_t>(axis)]),
+        inner(extent_product(shape.subspan(static_cast<std::size_t>(axis) + 1))) {}
+  std::int64_t outer, along, inner;
+};
+
 }  // namespace tessera::kernels

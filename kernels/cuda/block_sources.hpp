@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -23,15 +22,6 @@ std::string element_type(DType dtype);
 std::string copy_source(std::size_t unit_bytes);
 /// take, for such units: one piece's part of a gather along an axis.
 std::string take_source(std::size_t unit_bytes);
-/// Its `Params`.
-struct TakeParams {
-  std::byte* to;
-  const std::byte* from;
-  const std::byte* positions;
-  std::int64_t outer, count,
-      run;  // of the output: extents before, along and behind the axis, the last in units
-  std::int64_t start, extent;  // of the piece, along the axis
-};
 /// mirror_lower, for items of 4 or 8 bytes: copies what lies below a square matrix's diagonal to
 /// above it. 32 x 8 threads for each square of 32 x 32.
 std::string mirror_source(std::size_t item_bytes);

@@ -56,15 +56,6 @@ std::array<std::int64_t, 3> plane_offsets(ReduceOp op, DType dtype, std::int64_t
   return out;
 }
 
-/// A block as outer x along the axis x inner elements.
-struct Extents3 {
-  explicit Extents3(const TaskBox& box, int axis) : along(box.extent[at(axis)]) {
-    for (int d = 0; d < axis; ++d) outer *= box.extent[at(d)];
-    for (int d = axis + 1; d < box.rank; ++d) inner *= box.extent[at(d)];
-  }
-  std::int64_t outer = 1, along, inner = 1;
-};
-
 /// `FoldParams` of groupby_source().
 struct FoldParams {
   const std::byte* from = nullptr;
@@ -95,7 +86,7 @@ class GroupbyTask : public TaskKernel {
     const Piece& piece = args.input(0)[0];
     const TaskBox in = task_box(grid, grid.unlinear(piece.block));
     const ChunkGrid& partials = spec_.outputs[0].grid;
-    const Extents3 block(in, axis);
+    const AroundAxis block(in.shape(), axis);
     const std::int64_t groups = task_box(partials, partials.unlinear(args.block)).extent[at(axis)];
     const std::int64_t outputs = block.outer * groups * block.inner;
     if (outputs == 0) return;
@@ -187,7 +178,7 @@ class GroupbyMergeTask : public TaskKernel {
     const ChunkGrid& grid = spec_.outputs[0].grid;
     const BlockIndex coords = grid.unlinear(args.block);
     const TaskBox out = task_box(grid, coords);
-    const Extents3 block(out, attributes_.axis);
+    const AroundAxis block(out.shape(), attributes_.axis);
     if (out.elements() == 0) return;
 
     std::vector<const std::byte*> pieces;

@@ -1,13 +1,11 @@
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <string_view>
 #include <vector>
 
 #include "array/block_attributes.hpp"
 #include "core/text.hpp"
-#include "kernels/cuda/block_sources.hpp"
 #include "kernels/cuda/selection_source.hpp"
+#include "kernels/cuda/take_kernels.hpp"
 #include "kernels/cuda/tasks_cuda.hpp"
 #include "kernels/task_geometry.hpp"
 #include "tessera/error.hpp"
@@ -108,19 +106,18 @@ class TakeAlongAxisTask : public TaskKernel {
     if (out.elements() == 0) return;
     const ChunkGrid& from = spec_.inputs[0].grid;
     const Piece& piece = args.input(0)[0];
-    const std::size_t axis = at(attributes_.axis);
+    const AroundAxis block(out.shape(), attributes_.axis);
     GatherParams params{args.outputs[0],
                         piece.data,
                         args.input(1)[0].data,
                         args.scratch,
                         out.elements(),
-                        out.extent[axis],
-                        1,
-                        task_box(from, from.unlinear(piece.block)).extent[axis]};
-    for (std::size_t d = axis + 1; d < at(out.rank); ++d) params.inner *= out.extent[d];
-    queue.fill(params.wrong, 0, sizeof(std::int64_t));
+                        block.along,
+                        block.inner,
+                        task_box(from, from.unlinear(piece.block)).extent[at(attributes_.axis)]};
+    queue.fill(args.scratch, 0, sizeof(std::int64_t));
     launch(queue, source_, "gather_along", blocks_for(params.elements), params);
-    if (word_at(queue, params.wrong) != 0) refuse(queue, params);
+    if (word_at(queue, args.scratch) != 0) refuse(queue, params);
   }
 
  private:
@@ -194,11 +191,8 @@ class CompressTask : public TaskKernel {
   CompressTask(KernelCache& cache, const BlockSpec& spec)
       : spec_(spec),
         attributes_(static_cast<const array::CompressAttributes&>(*spec.attributes)),
-        masks_(prepare_masks(cache)) {
-    const std::size_t item = itemsize(spec.outputs[0].dtype);
-    for (std::size_t unit = item; unit <= 16; unit *= 2)
-      takes_[at(std::countr_zero(unit))] = cache.prepare(take_source(unit), {"take"});
-  }
+        masks_(prepare_masks(cache)),
+        takes_(cache, itemsize(spec.outputs[0].dtype)) {}
 
   // A word for the total, the tiles, the positions.
   static std::size_t scratch_bytes(const BlockSpec& spec) {
@@ -234,20 +228,15 @@ class CompressTask : public TaskKernel {
     }
     launch(queue, masks_, "list_true",
            static_cast<unsigned>(std::min(mask.tile_count, kMostBlocks)), mask);
-    TakeParams take{args.outputs[0], piece.data, mask.positions, 1, kept, 1, 0, length};
-    for (std::size_t d = 0; d < axis; ++d) take.outer *= out.extent[d];
-    for (std::size_t d = axis + 1; d < at(out.rank); ++d) take.run *= out.extent[d];
-    std::size_t unit = itemsize(spec_.outputs[0].dtype);
-    for (; unit < 16 && take.run % 2 == 0; unit *= 2) take.run /= 2;
-    launch(queue, takes_[at(std::countr_zero(unit))], "take",
-           blocks_for(take.outer * take.count * take.run), take);
+    takes_.queue(queue, AroundAxis(out.shape(), attributes_.axis), args.outputs[0], mask.positions,
+                 {piece.data, 0, length});
   }
 
  private:
   BlockSpec spec_;
   const array::CompressAttributes& attributes_;
   CompiledSource masks_;
-  std::array<CompiledSource, 5> takes_;
+  TakeKernels takes_;
 };
 
 }  // namespace

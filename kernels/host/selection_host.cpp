@@ -10,17 +10,6 @@ namespace {
 
 std::size_t as_size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
-// A dense block as (outer, axis, inner).
-struct Folded {
-  Folded(std::span<const std::int64_t> shape, int axis)
-      : outer(extent_product(shape.first(as_size(axis)))),
-        length(shape[as_size(axis)]),
-        inner(extent_product(shape.subspan(as_size(axis) + 1))) {}
-  std::int64_t outer;
-  std::int64_t length;
-  std::int64_t inner;
-};
-
 std::int64_t checked_position(std::int64_t position, std::int64_t length, int axis) {
   const std::int64_t i = position < 0 ? position + length : position;
   if (i < 0 || i >= length) {
@@ -33,14 +22,14 @@ std::int64_t checked_position(std::int64_t position, std::int64_t length, int ax
 template <std::size_t kBytes>
 void gather(const ConstBlockView& in, const std::int64_t* positions, int axis,
             const BlockView& out) {
-  const Folded from(in.shape, axis);
-  const Folded to(out.shape, axis);
+  const AroundAxis from(in.shape, axis);
+  const AroundAxis to(out.shape, axis);
   std::byte* next = out.data;
   for (std::int64_t o = 0; o < to.outer; ++o) {
-    const std::byte* row = in.data + as_size(o * from.length * from.inner) * kBytes;
-    for (std::int64_t j = 0; j < to.length; ++j) {
+    const std::byte* row = in.data + as_size(o * from.along * from.inner) * kBytes;
+    for (std::int64_t j = 0; j < to.along; ++j) {
       for (std::int64_t k = 0; k < to.inner; ++k) {
-        const std::int64_t i = checked_position(*positions++, from.length, axis);
+        const std::int64_t i = checked_position(*positions++, from.along, axis);
         std::memcpy(next, row + as_size(i * from.inner + k) * kBytes, kBytes);
         next += kBytes;
       }
@@ -114,8 +103,8 @@ std::int64_t count_true(const bool* mask, std::int64_t count) noexcept {
 }
 
 void compress(ConstBlockView in, const bool* mask, int axis, BlockView out) {
-  const Folded from(in.shape, axis);
-  const std::int64_t kept = count_true(mask, from.length);
+  const AroundAxis from(in.shape, axis);
+  const std::int64_t kept = count_true(mask, from.along);
   if (kept != out.shape[as_size(axis)]) {
     throw InvalidArgument(core::text("[compress] the mask must be the one that was counted; got ",
                                      kept, " true elements for ", out.shape[as_size(axis)],
@@ -125,7 +114,7 @@ void compress(ConstBlockView in, const bool* mask, int axis, BlockView out) {
   const std::size_t kept_bytes = as_size(kept) * run;
   for (std::int64_t o = 0; o < from.outer; ++o) {
     std::byte* to = out.data + as_size(o) * kept_bytes;
-    compress_row(in.data + as_size(o * from.length) * run, mask, from.length, run, to,
+    compress_row(in.data + as_size(o * from.along) * run, mask, from.along, run, to,
                  to + kept_bytes);
   }
 }

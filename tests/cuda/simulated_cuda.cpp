@@ -147,6 +147,18 @@ int event_synchronize(void* handle) {
   });
 }
 
+int put_copy(Machine& machine, void* to, const void* from, std::size_t bytes, void* stream) {
+  machine.put(stream, {[&machine, to, from, bytes] {
+                         if (!machine.may_touch(to, bytes, "a copy's target") ||
+                             !machine.may_touch(from, bytes, "a copy's source"))
+                           return kIllegalAddress;
+                         std::memmove(to, from, bytes);
+                         return 0;
+                       },
+                       nullptr, 0, false});
+  return 0;
+}
+
 int copy(void* to, const void* from, std::size_t bytes, void* stream) {
   return guarded("copy", [&](Machine& machine) {
     const int target = machine.device_of(to);
@@ -155,15 +167,7 @@ int copy(void* to, const void* from, std::size_t bytes, void* stream) {
       machine.note("memory was copied from device to device as if it were one's");
       return kInvalidValue;
     }
-    machine.put(stream, {[&machine, to, from, bytes] {
-                           if (!machine.may_touch(to, bytes, "a copy's target") ||
-                               !machine.may_touch(from, bytes, "a copy's source"))
-                             return kIllegalAddress;
-                           std::memmove(to, from, bytes);
-                           return 0;
-                         },
-                         nullptr, 0, false});
-    return 0;
+    return put_copy(machine, to, from, bytes, stream);
   });
 }
 
@@ -174,15 +178,7 @@ int copy_peer(void* to, int to_device, const void* from, int from_device, std::s
       machine.note("a copy between devices names others than its memory's");
       return kInvalidValue;
     }
-    machine.put(stream, {[&machine, to, from, bytes] {
-                           if (!machine.may_touch(to, bytes, "a copy's target") ||
-                               !machine.may_touch(from, bytes, "a copy's source"))
-                             return kIllegalAddress;
-                           std::memmove(to, from, bytes);
-                           return 0;
-                         },
-                         nullptr, 0, false});
-    return 0;
+    return put_copy(machine, to, from, bytes, stream);
   });
 }
 
