@@ -7,6 +7,7 @@
 
 #include "array/node.hpp"
 #include "core/text.hpp"
+#include "scheduler/plan/call_graph.hpp"
 #include "tessera/error.hpp"
 
 namespace tessera::scheduler {
@@ -99,6 +100,13 @@ class Rewrite {
   std::vector<NodePointer> held_;  // their addresses are keys
 };
 
+// Memory that the caller has promised to keep for as long as an array reads it: one that is kept
+// does not.
+bool is_borrowed(const array::Node& node) {
+  const auto* memory = std::get_if<array::ExistingMemory>(&node.attributes);
+  return memory != nullptr && memory->data.use_count() == 0;
+}
+
 // What a function need not give again, or may be gone, cannot take the place of what was lost.
 // Arrays that were kept on the way answer for themselves.
 void refuse_what_may_differ(const Array& lineage) {
@@ -116,14 +124,47 @@ void refuse_what_may_differ(const Array& lineage) {
   }
 }
 
-}  // namespace
-
-// Memory that the caller has promised to keep for as long as an array reads it: one that is kept
-// does not.
-bool is_borrowed(const array::Node& node) {
-  const auto* memory = std::get_if<array::ExistingMemory>(&node.attributes);
-  return memory != nullptr && memory->data.use_count() == 0;
+// Of a call whose value is lost, and that would read memory that may be gone by now.
+void refuse_borrowed(const tessera::detail::Call& call) {
+  for (const Array& array : CallGraph::own_inputs(call).arrays) {
+    const array::Node* node = find_node(array, is_borrowed);
+    if (node == nullptr) continue;
+    throw CommError(core::text(
+        "[delayed] the value of the call at ", core::source_place(call.file(), call.line()),
+        " is lost with a rank, and the memory that it read may be gone; got the array built at ",
+        array::origin(*node), "; try MemoryOptions::owner, which keeps it"));
+  }
 }
+
+// The arrays, of which nothing reads blocks that are lost.
+Restored rewritten(const std::vector<Array>& arrays,
+                   const std::function<bool(const Blocks&)>& lost) {
+  Restored out;
+  std::unordered_map<const void*, std::optional<Array>> there;  // one for each kept array
+  std::unordered_set<const void*> gone;
+  std::vector<std::pair<Blocks, Array>> again;
+  Rewrite rewrite(
+      [&](const NodePointer& node, const array::Resident& kept) -> std::optional<Array> {
+        const Blocks blocks = kept.blocks != nullptr ? kept.blocks : kept.kept.lock();
+        if (blocks != nullptr && !lost(blocks)) {
+          if (kept.blocks != nullptr) return std::nullopt;
+          std::optional<Array>& one = there[blocks.get()];
+          if (!one) one = Array(copy_of(*node, array::Resident{blocks, kept.lineage, {}}, {}), 0);
+          return one;
+        }
+        if (kept.lineage == nullptr)
+          throw std::logic_error("[session] an array that may be lost has a lineage");
+        refuse_what_may_differ(*kept.lineage);
+        if (blocks != nullptr && gone.insert(blocks.get()).second)
+          again.emplace_back(blocks, *kept.lineage);
+        return *kept.lineage;
+      });
+  for (const Array& array : arrays) out.arrays.push_back(rewrite(array));
+  for (auto& [blocks, lineage] : again) out.again.emplace_back(blocks, rewrite(lineage));
+  return out;
+}
+
+}  // namespace
 
 bool is_impure(const array::Node& node) {
   const auto* op = std::get_if<array::BlockOp>(&node.attributes);
@@ -152,29 +193,37 @@ std::shared_ptr<const Array> lineage_of(const Array& array) {
   return std::make_shared<const Array>(rewrite(array));
 }
 
-Restored restore(const std::vector<Array>& arrays, const std::function<bool(const Blocks&)>& lost) {
+Restored restore(const std::vector<Goal>& goals,
+                 const std::vector<std::shared_ptr<tessera::detail::Call>>& calls,
+                 const std::vector<std::int32_t>& ranks,
+                 const std::function<bool(const Blocks&)>& lost) {
   Restored out;
-  std::unordered_map<const void*, std::optional<Array>> there;  // one for each kept array
-  std::unordered_set<const void*> gone;
-  std::vector<std::pair<Blocks, Array>> again;
-  Rewrite rewrite(
-      [&](const NodePointer& node, const array::Resident& kept) -> std::optional<Array> {
-        const Blocks blocks = kept.blocks != nullptr ? kept.blocks : kept.kept.lock();
-        if (blocks != nullptr && !lost(blocks)) {
-          if (kept.blocks != nullptr) return std::nullopt;
-          std::optional<Array>& one = there[blocks.get()];
-          if (!one) one = Array(copy_of(*node, array::Resident{blocks, kept.lineage, {}}, {}), 0);
-          return one;
-        }
-        if (kept.lineage == nullptr)
-          throw std::logic_error("[session] an array that may be lost has a lineage");
-        refuse_what_may_differ(*kept.lineage);
-        if (blocks != nullptr && gone.insert(blocks.get()).second)
-          again.emplace_back(blocks, *kept.lineage);
-        return *kept.lineage;
-      });
-  for (const Array& array : arrays) out.arrays.push_back(rewrite(array));
-  for (auto& [blocks, lineage] : again) out.again.emplace_back(blocks, rewrite(lineage));
+  std::vector<Array> arrays;  // the goals', and arguments
+  for (const Goal& goal : goals) arrays.push_back(goal.array);
+  // What computes an array anew may wait for calls, whose arguments may be lost as well.
+  for (bool more = true; more;) {
+    more = false;
+    out = rewritten(arrays, lost);
+    std::vector<Goal> planned;
+    for (std::size_t i = 0; i < arrays.size(); ++i) {
+      if (i < goals.size()) {
+        planned.push_back({out.arrays[i], Goal::Kind::kKeep, nullptr});
+      } else {
+        out.instead.emplace(std::pair(arrays[i].node().get(), arrays[i].output()), out.arrays[i]);
+      }
+    }
+    for (const auto& [blocks, array] : out.again)
+      planned.push_back({array, Goal::Kind::kKeep, nullptr});
+    const CallGraph graph(planned, calls, ranks, out.instead);
+    for (const auto& call : graph.lost()) refuse_borrowed(*call);
+    for (const auto& call : graph.own()) {
+      for (const Array& array : CallGraph::own_inputs(*call).arrays) {
+        if (!out.instead.try_emplace({array.node().get(), array.output()}, array).second) continue;
+        arrays.push_back(array);
+        more = true;
+      }
+    }
+  }
   return out;
 }
 

@@ -6,7 +6,6 @@
 #include <optional>
 #include <numeric>
 #include <ostream>
-#include <set>
 #include <utility>
 
 #include "array/node.hpp"
@@ -16,12 +15,10 @@
 #include "core/text.hpp"
 #include "core/trace.hpp"
 #include "device/host_devices.hpp"
-#include "kernels/specs.hpp"
+#include "scheduler/attempted_calls.hpp"
 #include "scheduler/executor/exchange.hpp"
 #include "scheduler/executor/host_driver.hpp"
 #include "scheduler/lineage.hpp"
-#include "scheduler/placement/placement.hpp"
-#include "scheduler/plan/call_graph.hpp"
 #include "scheduler/plan/explain.hpp"
 #include "scheduler/plan/lower.hpp"
 #include "scheduler/seams.hpp"
@@ -228,17 +225,6 @@ struct Session::Impl {
     return out;
   }
 
-  // Of a call whose value is lost, and that would read memory that may be gone by now.
-  static void refuse_borrowed(const detail::Call& call) {
-    for (const Array& array : scheduler::CallGraph::own_inputs(call).arrays) {
-      const array::Node* node = scheduler::find_node(array, scheduler::is_borrowed);
-      if (node == nullptr) continue;
-      throw CommError(core::text("[delayed] the value of the call at ", core::source_place(call.file(), call.line()),
-                                 " is lost with a rank, and the memory that it read may be gone; got the array built at ",
-                                 array::origin(*node), "; try MemoryOptions::owner, which keeps it"));
-    }
-  }
-
   static std::vector<std::int32_t> ranks_of(const scheduler::Exchange::Step& step) {
     std::vector<std::int32_t> ranks;
     for (std::int32_t r = 0; r < step.ranks(); ++r)
@@ -260,34 +246,9 @@ struct Session::Impl {
       any = true;
     }
     if (!any) return {};
-    std::vector<Array> arrays;
-    for (const Goal& goal : goals) arrays.push_back(goal.array);
-    const std::size_t asked = arrays.size();
-    scheduler::Restored restored;
-    // What computes an array anew may wait for calls, whose arguments may be lost as well.
-    for (bool more = true; more;) {
-      more = false;
-      restored = scheduler::restore(arrays, is_lost);
-      std::vector<Goal> planned;
-      for (std::size_t i = 0; i < arrays.size(); ++i) {
-        if (i < asked) {
-          planned.push_back({restored.arrays[i], Goal::Kind::kKeep, nullptr});
-        } else {
-          instead.insert_or_assign({arrays[i].node().get(), arrays[i].output()}, restored.arrays[i]);
-        }
-      }
-      for (const auto& [blocks, array] : restored.again) planned.push_back({array, Goal::Kind::kKeep, nullptr});
-      const scheduler::CallGraph graph(planned, calls, ranks_of(step), instead);
-      for (const auto& call : graph.lost()) refuse_borrowed(*call);
-      for (const auto& call : graph.own()) {
-        for (const Array& array : scheduler::CallGraph::own_inputs(*call).arrays) {
-          if (!instead.try_emplace({array.node().get(), array.output()}, array).second) continue;
-          arrays.push_back(array);
-          more = true;
-        }
-      }
-    }
-    for (std::size_t i = 0; i < asked; ++i) goals[i].array = restored.arrays[i];
+    scheduler::Restored restored = scheduler::restore(goals, calls, ranks_of(step), is_lost);
+    for (std::size_t i = 0; i < goals.size(); ++i) goals[i].array = restored.arrays[i];
+    instead = std::move(restored.instead);
     std::vector<std::shared_ptr<ResidentArray>> out;
     for (const auto& [blocks, array] : restored.again) {
       out.push_back(own(blocks));
@@ -311,7 +272,7 @@ struct Session::Impl {
     const bool logged = core::logs(core::LogLevel::kDebug);
     if (logged) log_plan(lowered.plan);
     const scheduler::TaskOrder order(lowered.plan);
-    if (step != nullptr) note_calls(order, calls, *step);
+    if (step != nullptr) attempted.note(order, calls, *step);
     scheduler::HostRunOptions host;
     host.step = step;
     host.devices = devices;
@@ -365,17 +326,17 @@ struct Session::Impl {
           step.check();
           // Only now: in another attempt all ranks find the same arrays lost.
           for (const auto& [array, computed] : computed_anew) array->adopt(*computed);
-          settle_calls();
+          attempted.settle(step.recovers());
           return out;
         }
       } catch (const std::exception& e) {
         step.end(e.what());
-        if (leave(step)) throw;
+        if (attempted.leave(step)) throw;
       } catch (...) {
         step.end("an unknown error");
-        if (leave(step)) throw;
+        if (attempted.leave(step)) throw;
       }
-      undo_calls();
+      attempted.undo();
       if (team != nullptr) throw scheduler::Team::Changed();
     }
   }
@@ -387,42 +348,6 @@ struct Session::Impl {
     scheduler::HostRunResult nothing = run({}, {}, kept, {}, step);
     last = before;
     return nothing;
-  }
-
-  // What becomes of the calls of an attempt that all ranks get through: their values are where they
-  // ran, and on all ranks where they were asked for.
-  void note_calls(const scheduler::TaskOrder& order,
-                  const std::vector<std::shared_ptr<detail::Call>>& wanted,
-                  const scheduler::Exchange::Step& step) {
-    std::optional<scheduler::Placement> placement;
-    const std::set<std::shared_ptr<detail::Call>> everywhere(wanted.begin(), wanted.end());
-    for (std::size_t n = 0; n < order.plan().nodes.size(); ++n) {
-      const auto* spec =
-          dynamic_cast<const kernels::CallsSpec*>(order.plan().nodes[n].spec.get());
-      if (spec == nullptr) continue;
-      if (!placement) placement.emplace(order, scheduler::Topology{step.ranks()});
-      for (std::size_t i = 0; i < spec->calls.size(); ++i) {
-        const auto number = static_cast<std::int64_t>(i);
-        const comm::Rank owner = placement->owner(static_cast<scheduler::NodeIndex>(n), &number);
-        const bool on_all = step.ranks() == 1 || everywhere.contains(spec->calls[i]);
-        attempted.emplace_back(spec->calls[i],
-                               on_all ? detail::Call::kEverywhere : step.in_world(owner).number);
-      }
-    }
-  }
-  // Whether a step is over that this rank throws from. What it throws may be its own matter, of which the others
-  // know nothing: then calls are on all ranks what they are on these.
-  bool leave(scheduler::Exchange::Step& step) {
-    const bool is_over = step.over();
-    is_over && step.ended_well() ? settle_calls() : undo_calls();
-    return is_over;
-  }
-  void settle_calls() noexcept {
-    for (const auto& [call, holder] : std::exchange(attempted, {}))
-      call->settle(holder, world.recovers());
-  }
-  void undo_calls() noexcept {
-    for (const auto& [call, holder] : std::exchange(attempted, {})) call->undo();
   }
 
   std::vector<HostArray> compute(const std::vector<Array>& arrays, const RunOptions& run_options,
@@ -446,8 +371,7 @@ struct Session::Impl {
   std::vector<std::weak_ptr<ResidentArray>> residents;
   std::vector<std::pair<std::shared_ptr<ResidentArray>, std::shared_ptr<ResidentArray>>>
       restored;  // arrays that were lost, and what this attempt has computed in their place
-  std::vector<std::pair<std::shared_ptr<detail::Call>, std::int32_t>>
-      attempted;  // calls of this attempt, and which rank has their values after it
+  scheduler::AttemptedCalls attempted;  // of this attempt
   RunReport last;
 };
 

@@ -70,14 +70,12 @@ std::optional<std::size_t> ResidentArray::bring_to_device(std::int64_t block) {
     device::Buffer memory = pool.allocate(bytes);
     devices_->with_queue(d, [&](device::Queue* queue) {
       if (queue == nullptr) return copy_to(block, memory.data());
-      device::Buffer staged;
-      const std::byte* source = stored.memory.data();
+      std::unique_ptr<std::byte[]> read;
       if (from.tier == Tier::kDisk) {
-        staged = queue->staging().allocate(bytes);
-        copy_to(block, staged.data());
-        source = staged.data();
+        read = std::make_unique_for_overwrite<std::byte[]>(bytes);
+        copy_to(block, read.get());
       }
-      queue->copy(memory.data(), source, bytes);
+      queue->copy(memory.data(), read != nullptr ? read.get() : stored.memory.data(), bytes);
       queue->wait();
     });
     stored = StoredBlock{std::move(memory), {}};

@@ -108,6 +108,21 @@ TEST(Join, RanksListenAtTheInterfaceThatIsNamed) {
   }
 }
 
+// UCX connects to the address at which a rank waits for its sockets, which must be one.
+TEST(Join, ARankAtAllAddressesHasNoUcx) {
+  std::vector<core::Job> two = jobs(2, 3.0);
+  two[0].host = "0.0.0.0";
+  for (core::Job& job : two) job.carrier = core::Carrier::kUcx;
+  const std::vector<Joined> all = join_all(two);
+  EXPECT_NE(all[0].error.find("this rank waits at all of its addresses; try a TESSERA_RENDEZVOUS "
+                              "that names one"),
+            std::string::npos)
+      << all[0].error;
+  EXPECT_NE(all[1].error, "");
+  for (core::Job& job : two) job.carrier = core::Carrier::kTcp;
+  for (const Joined& one : join_all(two)) EXPECT_EQ(one.error, "");
+}
+
 TEST(Join, AnotherTokenIsRefused) {
   auto list = jobs(3, 3.0);
   list[1].token = std::string(64, 'b');

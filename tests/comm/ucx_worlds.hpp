@@ -27,6 +27,13 @@ class UcxWorld final : public World {
   UcxMessenger messenger_;
 };
 
+/// Why this machine has none; empty where it has.
+inline std::string no_ucx() {
+  std::string problem;
+  find_ucx(problem);
+  return problem;
+}
+
 /// Ranks that may have another key than the others.
 inline std::vector<std::unique_ptr<UcxWorld>> make_ucx_worlds(
     int ranks, const TesseraUcxApi& api, const std::vector<std::uint64_t>& keys = {},

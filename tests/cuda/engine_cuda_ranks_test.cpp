@@ -259,6 +259,28 @@ TEST(EngineCudaRanksDevices, RanksOnDevicesOfDifferentKindsAreRefused) {
   }
 }
 
+// Products in another precision have other bits.
+TEST(EngineCudaRanksDevices, RanksThatMultiplyInAnotherPrecisionAreRefused) {
+  SimulatedCuda machine;
+  const auto outcomes = on_ranks(2, ample("host"), [&](int rank, Session&) -> std::string {
+    scheduler::Seams seams = scheduler::Seams::current();
+    seams.cuda = &machine.api();
+    SessionOptions options = ample("cuda:0");
+    if (rank == 1) options.product_precision = "tf32";
+    Session session = seams.open(options);
+    try {
+      session.compute({sum(random::normal({60, 60}, {.chunks = {10, 10}, .seed = 1}))});
+    } catch (const CommError& e) {
+      return e.what();
+    }
+    return "nothing was thrown";
+  });
+  for (const auto& outcome : outcomes) {
+    EXPECT_EQ(outcome.error, "");
+    EXPECT_NE(outcome.value.find(", products in tf32"), std::string::npos) << outcome.value;
+  }
+}
+
 TEST(EngineCudaRanksFaults,
      ABlockThatDoesNotFitTheMessageMemoryIsNamedAndTheNextComputationIsRight) {
   SimulatedCuda machine;
