@@ -15,12 +15,12 @@ namespace {
 
 class JoinedWorld final : public World {
  public:
-  JoinedWorld(Rank rank, std::vector<std::string> hosts, std::vector<std::string> devices,
-              std::uint64_t number, bool recovers, std::unique_ptr<Messenger> messenger)
+  JoinedWorld(Rank rank, Meeting&& met, bool recovers, std::unique_ptr<Messenger> messenger)
       : rank_(rank),
-        hosts_(std::move(hosts)),
-        devices_(std::move(devices)),
-        number_(number),
+        hosts_(std::move(met.hosts)),
+        devices_(std::move(met.devices)),
+        device_bytes_(std::move(met.device_bytes)),
+        number_(met.number),
         recovers_(recovers),
         messenger_(std::move(messenger)) {}
   Rank rank() const noexcept override { return rank_; }
@@ -31,6 +31,9 @@ class JoinedWorld final : public World {
   const std::string& devices(Rank rank) const override {
     return devices_[static_cast<std::size_t>(rank.number)];
   }
+  std::size_t device_bytes(Rank rank) const override {
+    return device_bytes_[static_cast<std::size_t>(rank.number)];
+  }
   std::uint64_t job_number() const noexcept override { return number_; }
   bool recovers() const noexcept override { return recovers_; }
   Messenger* messenger() noexcept override { return messenger_.get(); }
@@ -39,6 +42,7 @@ class JoinedWorld final : public World {
   const Rank rank_;
   const std::vector<std::string> hosts_;
   const std::vector<std::string> devices_;
+  const std::vector<std::size_t> device_bytes_;
   const std::uint64_t number_;
   const bool recovers_;
   const std::unique_ptr<Messenger> messenger_;
@@ -86,8 +90,7 @@ std::unique_ptr<World> join(const core::Job& job, const RankCard& card, Socket l
   } else {
     messenger = std::move(sockets);
   }
-  return std::make_unique<JoinedWorld>(rank, std::move(met.hosts), std::move(met.devices),
-                                       met.number, job.recover, std::move(messenger));
+  return std::make_unique<JoinedWorld>(rank, std::move(met), job.recover, std::move(messenger));
 }
 
 }  // namespace tessera::comm

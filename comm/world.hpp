@@ -22,6 +22,8 @@ class World {
   /// What that rank said of the devices that it is to use on its machine: ranks of one machine that
   /// say the same share them.
   virtual const std::string& devices(Rank) const { return no_devices_; }
+  /// The memory of each of them, as far as that rank knew when it came; 0: it did not say.
+  virtual std::size_t device_bytes(Rank) const { return 0; }
   /// The same number on all ranks of a job, another one in the next job.
   virtual std::uint64_t job_number() const noexcept = 0;
   /// Whether those that are left go on when ranks are lost; the same on all ranks of a job.
@@ -40,6 +42,7 @@ class World {
 struct RankCard {
   std::string build;    ///< what must be the same on all ranks: version, and what bits depend on
   std::string devices;  ///< that it is to use on its machine
+  std::size_t device_bytes = 0;  ///< memory of each, free or in all; 0: unknown
 };
 
 /// The world of this process, joined at the first call: what a launcher's variables say, or one

@@ -149,6 +149,16 @@ std::string cuda_addresses(const TesseraCudaApi& api, const std::vector<int>& de
   return out;
 }
 
+std::size_t cuda_memory_bytes(const TesseraCudaApi& api, const std::vector<int>& devices) {
+  std::size_t least = std::numeric_limits<std::size_t>::max();
+  for (const int device : devices) {
+    std::size_t bytes = 0;
+    if (api.device_memory(device, &bytes) != TESSERA_CUDA_OK) return 0;
+    least = std::min(least, bytes);
+  }
+  return devices.empty() ? 0 : least;
+}
+
 std::optional<int> cuda_memory_device(const TesseraCudaApi& api, const void* data) {
   int device = -1;
   cuda::check(api, TESSERA_CUDA_RUNTIME, api.memory_device(data, &device), "memory_device");

@@ -67,6 +67,8 @@ int cuda_device_count(const TesseraCudaApi& api);
 /// The addresses on this machine of some devices, by CUDA's numbers here; "?" for one
 /// that is not there.
 std::string cuda_addresses(const TesseraCudaApi& api, const std::vector<int>& devices);
+/// The memory that each of them has at least; 0 where one is not there.
+std::size_t cuda_memory_bytes(const TesseraCudaApi& api, const std::vector<int>& devices);
 
 /// The device whose memory an address lies in, by CUDA's number; nothing for the host's. \throws
 /// DeviceError.

@@ -96,6 +96,7 @@ struct Session::Impl {
     const core::Environment& env = core::environment();
     if (!env.mixed_profile) profile = devices->profile();
     exchange = scheduler::Exchange::of(world);
+    product_room = scheduler::product_room(o, world, machine);
     if (devices->cuda() != nullptr && exchange != nullptr) open_links(*machine.cuda);
     if (devices->cuda() != nullptr) cuda_registry = kernels::make_cuda_registry(*devices->cuda(), *seams.kernels);
     fuse = o.fuse.value_or(env.fuse);
@@ -215,6 +216,14 @@ struct Session::Impl {
     return scheduler::lower(goals, lower);
   }
 
+  scheduler::ProductRoom room(const std::vector<std::int32_t>& ranks) const {
+    if (exchange != nullptr) return {product_room, static_cast<std::int32_t>(ranks.size())};
+    double memory = 0.0;
+    for (std::size_t d = 0; d < devices->devices().size(); ++d)
+      memory += static_cast<double>(devices->pool(d).limit_bytes() - devices->lent_bytes(d));
+    return {scheduler::ProductRoom::of(memory), 1};
+  }
+
   const kernels::Registry& registry() const { return cuda_registry != nullptr ? *cuda_registry : *seams.kernels; }
 
   std::vector<std::shared_ptr<ResidentArray>> living() const {
@@ -271,7 +280,7 @@ struct Session::Impl {
     const scheduler::Lowered lowered = plan(goals, true, ranks, calls, std::move(instead));
     const bool logged = core::logs(core::LogLevel::kDebug);
     if (logged) log_plan(lowered.plan);
-    const scheduler::TaskOrder order(lowered.plan);
+    const scheduler::TaskOrder order(lowered.plan, room(ranks));
     if (step != nullptr) attempted.note(order, calls, *step);
     scheduler::HostRunOptions host;
     host.step = step;
@@ -363,6 +372,7 @@ struct Session::Impl {
   std::shared_ptr<device::HostDevices> devices;
   std::unique_ptr<kernels::Registry> cuda_registry;  // of CUDA devices; null on the host
   std::string spill_folder;
+  std::size_t product_room = 0;  // of each rank
   std::string profile;  // empty: ranks of any
   bool fuse = true;
   std::uint32_t window = 4096;

@@ -1,7 +1,9 @@
 #include "scheduler/session_machine.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
+#include <limits>
 #include <numeric>
 #include <optional>
 #include <system_error>
@@ -11,6 +13,7 @@
 #include "core/job.hpp"
 #include "core/text.hpp"
 #include "device/device_spec.hpp"
+#include "scheduler/plan/order.hpp"
 #include "tessera/error.hpp"
 #include "tessera/version.hpp"
 
@@ -65,18 +68,18 @@ int worker_count(const SessionOptions& options, const core::Environment& env, in
   return env.workers.value_or(bound ? cores : std::max(1, cores / ranks));
 }
 
-// The ranks of this machine that are to use the same devices, and this one's place among them.
+// The ranks of its machine that are to use the same devices as one, and its place among them.
 struct Neighbours {
   std::size_t count = 0;
   std::size_t place = 0;
 };
 
-Neighbours neighbours(const comm::World& world) {
+Neighbours neighbours(const comm::World& world, comm::Rank of) {
   Neighbours out;
   for (std::int32_t r = 0; r < world.ranks(); ++r) {
     const comm::Rank rank{r};
-    if (world.host(rank) != world.host(world.rank()) || world.devices(rank) != world.devices(world.rank())) continue;
-    if (rank == world.rank()) out.place = out.count;
+    if (world.host(rank) != world.host(of) || world.devices(rank) != world.devices(of)) continue;
+    if (rank == of) out.place = out.count;
     ++out.count;
   }
   return out;
@@ -120,14 +123,13 @@ void choose_devices(const std::string& text, const Seams& seams, const comm::Wor
     return;
   }
   out.cuda_devices = cuda_numbers(ids, *out.cuda);
-  share_out(neighbours(world), out);
+  share_out(neighbours(world, world.rank()), out);
 }
 
-int ranks_here(const comm::World& world) {
+int ranks_beside(const comm::World& world, comm::Rank rank) {
   int count = 0;
-  for (std::int32_t rank = 0; rank < world.ranks(); ++rank) {
-    count += world.host(comm::Rank{rank}) == world.host(world.rank()) ? 1 : 0;
-  }
+  for (std::int32_t other = 0; other < world.ranks(); ++other)
+    count += world.host(comm::Rank{other}) == world.host(rank) ? 1 : 0;
   return count;
 }
 
@@ -142,7 +144,29 @@ comm::RankCard rank_card() {
   std::string problem;
   const TesseraCudaApi* cuda = ids.front().kind == device::DeviceKind::kCuda ? device::find_cuda(problem) : nullptr;
   if (cuda != nullptr) out.devices = device::cuda_addresses(*cuda, cuda_numbers(ids, *cuda));
+  if (env.device_memory) {
+    out.device_bytes = *env.device_memory;
+  } else if (cuda != nullptr) {
+    out.device_bytes = device::cuda_memory_bytes(*cuda, cuda_numbers(ids, *cuda));
+  } else {
+    out.device_bytes = share(kDeviceShare, core::available_memory_bytes()) / ids.size();
+  }
   return out;
+}
+
+// What all devices of a rank have together, as every rank comes to it; 0: nobody knows.
+double memory_of(const SessionOptions& options, const comm::World& world, comm::Rank rank,
+                 const device::HostDevicesOptions& devices) {
+  const double each = static_cast<double>(options.device_memory_bytes.value_or(world.device_bytes(rank)));
+  if (devices.cuda_devices.empty()) {
+    // Free memory is for all ranks of a machine; a budget is each one's own.
+    const bool own = options.device_memory_bytes || core::environment().device_memory;
+    return each * std::max(1, devices.count) / (own ? 1 : ranks_beside(world, rank));
+  }
+  const std::string& addresses = world.devices(rank);
+  const auto all = static_cast<double>(1 + std::count(addresses.begin(), addresses.end(), ' '));
+  const auto ranks = static_cast<double>(neighbours(world, rank).count);
+  return each * (all < ranks ? all / ranks : std::floor(all / ranks));
 }
 
 }  // namespace
@@ -152,7 +176,7 @@ device::HostDevicesOptions machine_options(const SessionOptions& options, const 
   if (options.device_memory_bytes == std::size_t{0}) {
     throw InvalidArgument("[session] a device needs memory; got SessionOptions::device_memory_bytes of 0; try 256 MiB");
   }
-  const int here = ranks_here(world);
+  const int here = ranks_beside(world, world.rank());
   const std::size_t free = core::available_memory_bytes() / static_cast<std::size_t>(here);
   device::HostDevicesOptions out;
   choose_devices(options.devices.empty() ? env.devices : options.devices, seams, world, out);
@@ -171,6 +195,13 @@ device::HostDevicesOptions machine_options(const SessionOptions& options, const 
   out.allocator = seams.allocator;
   choose_disk(options, env, *seams.files, here, out);
   return out;
+}
+
+std::size_t product_room(const SessionOptions& options, const comm::World& world, const device::HostDevicesOptions& devices) {
+  double least = std::numeric_limits<double>::max();
+  for (std::int32_t rank = 0; rank < world.ranks(); ++rank)
+    least = std::min(least, memory_of(options, world, comm::Rank{rank}, devices));
+  return ProductRoom::of(least);
 }
 
 comm::World& process_world() { return comm::process_world(rank_card); }

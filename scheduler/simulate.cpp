@@ -119,11 +119,11 @@ void deal(const scheduler::Lowered& lowered, const scheduler::DispatcherOptions&
 }
 
 double seconds_to_plan(const std::vector<scheduler::Goal>& goals,
-                       const scheduler::LowerOptions& options) {
+                       const scheduler::LowerOptions& options, scheduler::ProductRoom room) {
   const core::Clock& clock = core::machine_clock();
   const auto begin = clock.now();
   const scheduler::Lowered lowered = scheduler::lower(goals, options);
-  const scheduler::TaskOrder order(lowered.plan);
+  const scheduler::TaskOrder order(lowered.plan, room);
   return std::chrono::duration<double>(core::elapsed(begin, clock.now())).count();
 }
 
@@ -142,17 +142,17 @@ SimulationReport simulate(const std::vector<Array>& arrays, const SimulationOpti
   lower.budget_bytes = options.device_memory_bytes;
   // As a session has them.
   lower.devices = options.ranks > 1 ? options.ranks : options.devices;
-  if (options.ranks == 1) {
-    lower.memory_bytes =
-        static_cast<double>(options.devices) * static_cast<double>(options.device_memory_bytes);
-  }
+  const double memory =
+      static_cast<double>(options.devices) * static_cast<double>(options.device_memory_bytes);
+  if (options.ranks == 1) lower.memory_bytes = memory;
+  const scheduler::ProductRoom room = {scheduler::ProductRoom::of(memory), options.ranks};
   double plan_seconds = 0.0;
   for (int i = 0; i < kPlans && options.measure_planning; ++i) {
-    const double seconds = seconds_to_plan(goals, lower);
+    const double seconds = seconds_to_plan(goals, lower, room);
     plan_seconds = i == 0 ? seconds : std::min(plan_seconds, seconds);
   }
   const scheduler::Lowered lowered = scheduler::lower(goals, lower);
-  const scheduler::TaskOrder order(lowered.plan);
+  const scheduler::TaskOrder order(lowered.plan, room);
   scheduler::DispatcherOptions machine;
   for (int d = 0; d < options.devices; ++d) {
     machine.devices.push_back({options.device_memory_bytes, kSlots, core::text("null:", d)});

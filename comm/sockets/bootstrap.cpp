@@ -22,7 +22,7 @@ namespace tessera::comm {
 namespace {
 
 using Json = nlohmann::json;
-constexpr int kProtocol = 2;
+constexpr int kProtocol = 3;
 constexpr std::size_t kNonceBytes = 32;
 
 Deadline after(double seconds) {
@@ -97,6 +97,7 @@ class Joining {
       out.hosts.push_back(row["host"].get<std::string>());
       out.carriers.push_back(row["carrier"].get<std::string>());
       out.devices.push_back(row["devices"].get<std::string>());
+      out.device_bytes.push_back(row["device_bytes"].get<std::size_t>());
     }
     out.options.silence =
         std::chrono::milliseconds(static_cast<std::int64_t>(1000 * job_.silence_s));
@@ -110,10 +111,11 @@ class Joining {
 
  private:
   Json hello(const LocalAddress& address) const {
-    Json out = {
-        {"protocol", kProtocol}, {"build", card_.build},         {"ranks", job_.ranks},
-        {"rank", job_.rank},     {"host", host_name()},          {"address", address.host},
-        {"port", address.port},  {"carrier", carrier_(address)}, {"devices", card_.devices}};
+    Json out = {{"protocol", kProtocol},    {"build", card_.build},
+                {"ranks", job_.ranks},      {"rank", job_.rank},
+                {"host", host_name()},      {"address", address.host},
+                {"port", address.port},     {"carrier", carrier_(address)},
+                {"devices", card_.devices}, {"device_bytes", card_.device_bytes}};
     if (job_.carrier == core::Carrier::kAuto) {
       const MemoryPass pass = memory_pass();
       out["memory"] = {pass.machine, pass.process, pass.probe_address, pass.probe};
@@ -194,6 +196,7 @@ class Joining {
       row.at("address").get<std::string>();
       row.at("carrier").get<std::string>();
       row.at("devices").get<std::string>();
+      row.at("device_bytes").get<std::size_t>();
       row.at("port").get<std::uint16_t>();
     } catch (const Json::exception&) {
       return false;  // its words are not a rank's

@@ -17,6 +17,7 @@ struct Meeting {
   std::vector<std::string> hosts;     ///< by rank, as what follows
   std::vector<std::string> carriers;  ///< what each said of itself
   std::vector<std::string> devices;   ///< that each is to use
+  std::vector<std::size_t> device_bytes;
   std::vector<Socket> sockets;        ///< connected; this rank's is empty
   SocketOptions options;
   std::uint64_t number = 0;  ///< the same on all ranks

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define TESSERA_CUDA_MODULE_VERSION 5
+#define TESSERA_CUDA_MODULE_VERSION 6
 /* const struct TesseraCudaApi* tessera_cuda_module(void) */
 #define TESSERA_CUDA_MODULE_ENTRY "tessera_cuda_module"
 
@@ -87,6 +87,7 @@ struct TesseraCudaApi {
   int (*device_info)(int device, struct TesseraCudaDeviceInfo* info);
   /* Its PCI address, which makes no context on it. */
   int (*device_address)(int device, char* text, int bytes);
+  int (*device_memory)(int device, size_t* bytes); /* all that it has; makes no context either */
   int (*set_device)(int device);
   int (*current_device)(int* device); /* the calling thread's */
   /* Lets `device` read and write the memory of `peer` directly; *direct is 0 where it cannot. */

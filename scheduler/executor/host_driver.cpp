@@ -129,7 +129,8 @@ void WorkItem::done(const device::Event& event) noexcept {
 // -------------------------------------------------------------------------------------------------
 
 HostRun::HostRun(const TaskOrder& order, const HostRunOptions& options)
-    : plan_(&order.plan()),
+    : order_(&order),
+      plan_(&order.plan()),
       options_(options),
       devices_(*options.devices),
       clock_(*options.clock),

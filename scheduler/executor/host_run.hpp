@@ -186,6 +186,7 @@ class HostRun final : public Driver, private device::WorkerPool::Job, private Ex
   void settle_end();
   HostRunResult hand_over();
 
+  const TaskOrder* order_;
   const Plan* plan_;
   const HostRunOptions& options_;
   device::HostDevices& devices_;

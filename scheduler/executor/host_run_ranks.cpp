@@ -34,7 +34,8 @@ HostRun::Listening::Listening(HostRun& run) : step_(run.step_) {
   run.peer_quiet_.assign(static_cast<std::size_t>(run.share_.ranks()), std::nullopt);
   run.peer_failed_.assign(static_cast<std::size_t>(run.share_.ranks()), false);
   run.last_block_.assign(static_cast<std::size_t>(run.share_.ranks()), {-1, 0});
-  run.fingerprint_ = fingerprint(*run.plan_, run.options_.profile);
+  run.fingerprint_ =
+      fingerprint(*run.plan_, core::text(run.options_.profile, " ", run.order_->room().bytes));
   step_->listen(run, run.fingerprint_, run.described());
 }
 

@@ -114,14 +114,46 @@ Placement::Placement(const TaskOrder& order, Topology topology)
         core::text("[placement] at least one rank is needed; got ", topology.ranks, "; try 1"));
   }
   const Plan& plan = order.plan();
+  find_panels();
   for (std::size_t n = 0; n < plan.nodes.size(); ++n) {
     const auto node = static_cast<NodeIndex>(n);
     if (plan.nodes[n].follows_input) {
       const Dealt& input = nodes_[at(plan.slots[at(plan.nodes[n].inputs[0].slot)].node)];
-      nodes_.push_back({followed(node, input.lanes), followed(node, input.along)});
+      nodes_.push_back({followed(node, input.lanes), followed(node, input.along), {}});
     } else {
       nodes_.push_back(deal(node));
     }
+  }
+}
+
+// What all that reads it takes in panels of one axis, be it to make what is taken so.
+void Placement::find_panels() {
+  const Plan& plan = order_->plan();
+  panels_.assign(plan.nodes.size(), -1);
+  for (std::size_t n = plan.nodes.size(); n-- > 0;) {
+    int axis = -1;
+    bool same = !plan.nodes[n].follows_input;
+    const auto take = [&](const SlotReader& reader) {
+      const PlanNode& by = plan.nodes[at(reader.node)];
+      const int read = by.product.empty() ? panels_[at(reader.node)] : by.chain_axis;
+      if (read < 0 || reader.input < 0 || reader.mirror) return -1;
+      const AxisLink& link = reader.links[at(read)];
+      bool one_each = link.map.from_count() == by.counts[at(read)];
+      for (std::int64_t k = 0; one_each && k < by.counts[at(read)]; ++k) {
+        const CoordSet set = link.map.of(k);
+        one_each = set.count == 1 && set[0] == k;
+      }
+      return one_each ? link.task_axis : -1;
+    };
+    for (const SlotIndex slot : plan.nodes[n].outputs) {
+      same = same && !plan.slots[at(slot)].retained;
+      for (const SlotReader& reader : plan.readers(slot)) {
+        const int one = take(reader);
+        same = same && one >= 0 && (axis < 0 || axis == one);
+        axis = one;
+      }
+    }
+    if (same) panels_[n] = axis;
   }
 }
 
@@ -175,7 +207,7 @@ std::uint64_t Placement::Numbering::of(const std::int64_t* coords) const noexcep
   return (outer * rows + first) * columns + value(digits.back()) * height + row - first;
 }
 
-Placement::Dealt Placement::deal(NodeIndex node) const {
+Placement::Dealt Placement::deal(NodeIndex node) {
   Dealt out;
   for (const LaneDigit& digit : order_->lane_digits(node)) out.lanes.add(digit);
   if (out.lanes.count >= ranks_) {
@@ -192,6 +224,15 @@ Placement::Dealt Placement::deal(NodeIndex node) const {
   }
   plane.band((ranks_ + out.lanes.count - 1) / out.lanes.count);
   if (plane.bands > 1) out.along = std::move(plane);
+  if (out.along.digits.size() != 1 || out.along.digits[0].axis != panels_[at(node)]) return out;
+  const std::uint64_t fewest = ranks_ / out.lanes.count;
+  for (std::uint64_t more = 0; more < 2; ++more) {
+    std::vector<std::int32_t> table;
+    for (std::uint64_t k = 0; k < out.along.count; ++k)
+      table.push_back(static_cast<std::int32_t>(k % (fewest + more)));
+    tables_.push_back(std::move(table));
+    out.turns[more] = &tables_.back();
+  }
   return out;
 }
 
@@ -199,12 +240,13 @@ comm::Rank Placement::dealt(NodeIndex node, const std::int64_t* coords) const no
   const PlanNode& tasks = order_->plan().nodes[at(node)];
   if (!tasks.owners.empty())
     return comm::Rank{tasks.owners[tasks.counts.empty() ? 0 : at(coords[tasks.counts.size() - 1])]};
-  const auto& [lanes, along] = nodes_[at(node)];
+  const auto& [lanes, along, turns] = nodes_[at(node)];
   const std::uint64_t lane = lanes.of(coords);
   std::uint64_t rank = part_of(lane, lanes.count, ranks_);
   if (lanes.count < ranks_) {
     const std::uint64_t ranks = part_of(lane + 1, lanes.count, ranks_) - rank;
-    rank += part_of(along.of(coords), along.count, ranks);
+    rank += turns[0] != nullptr ? along.of(coords) % ranks
+                                : part_of(along.of(coords), along.count, ranks);
   }
   return comm::Rank{static_cast<std::int32_t>(rank)};
 }
@@ -229,7 +271,7 @@ std::vector<Box> Placement::boxes(NodeIndex node, comm::Rank self) const {
   if (ranks_ == 1) return {Box{}};
   if (!order_->plan().nodes[at(node)].owners.empty()) return owned_boxes(node, self);
   const auto rank = static_cast<std::uint64_t>(self.number);
-  const auto& [lanes, along] = nodes_[at(node)];
+  const auto& [lanes, along, turns] = nodes_[at(node)];
   const auto part = [](const Numbering& numbering, Box outer, std::uint64_t number,
                        std::uint64_t parts) {
     return RunCutter(numbering, std::move(outer))
@@ -247,7 +289,13 @@ std::vector<Box> Placement::boxes(NodeIndex node, comm::Rank self) const {
     rest /= extent(lanes.digits[k]);
   }
   const std::uint64_t first = part_of(lane, lanes.count, ranks_);
-  return part(along, std::move(one), rank - first, part_of(lane + 1, lanes.count, ranks_) - first);
+  const std::uint64_t ranks = part_of(lane + 1, lanes.count, ranks_) - first;
+  if (turns[0] == nullptr) return part(along, std::move(one), rank - first, ranks);
+  const LaneDigit turn{along.digits[0].axis, static_cast<std::int64_t>(ranks),
+                       turns[ranks - ranks_ / lanes.count]};
+  const auto mine = static_cast<std::int64_t>(rank - first);
+  one.sides.push_back({turn, mine, mine + 1});
+  return {std::move(one)};
 }
 
 }  // namespace tessera::scheduler

@@ -19,8 +19,10 @@
 // cut the same way by itself, so that every rank has its part: the columns' sums that all rows of a
 // result wait for are not the first rank's alone. Where a node's tasks lie in fewer lanes than
 // there are ranks, each lane has several ranks, which share its tasks along the axes that are
-// summed up on the way. Some nodes say whose their tasks are. Tasks that follow their input are
-// where that is made, so that pieces of a block travel and not the block.
+// summed up on the way. Those of a product's matrices take the panels that its links read in turn:
+// each link's are sent by all ranks then, and not by a few. Some nodes say whose their tasks are.
+// Tasks that follow their input are where that is made, so that pieces of a block travel and not
+// the block.
 
 namespace tessera::scheduler {
 
@@ -60,17 +62,22 @@ class Placement {
   struct Dealt {
     Numbering lanes;
     Numbering along;  ///< within a lane that has several ranks
+    /// Of ranks that take turns along their one axis: whose turn it is, for the fewest ranks that a
+    /// lane has and for one more. Null: each has one run.
+    const std::vector<std::int32_t>* turns[2] = {nullptr, nullptr};
   };
   class RunCutter;
   std::vector<TaskOrder::Box> owned_boxes(NodeIndex node, comm::Rank self) const;
   comm::Rank dealt(NodeIndex node, const std::int64_t* coords) const noexcept;
-  Dealt deal(NodeIndex node) const;
+  void find_panels();
+  Dealt deal(NodeIndex node);
   Numbering followed(NodeIndex node, const Numbering& input);
 
   const TaskOrder* order_;
   std::uint64_t ranks_;
   std::vector<Dealt> nodes_;
-  std::deque<std::vector<std::int32_t>> tables_;  // of digits of tasks that follow their input
+  std::vector<int> panels_;  // by node: the axis along which links of products read it; -1: none
+  std::deque<std::vector<std::int32_t>> tables_;  // of digits
 };
 
 }  // namespace tessera::scheduler

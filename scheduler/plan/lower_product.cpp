@@ -96,6 +96,7 @@ void Lowering::lower_matmul(const array::Node& node) {
   task.counts = slot_grid.counts();
   task.chain_axis = static_cast<int>(task.counts.size()) - 1;
   task.chain_output = 0;
+  task.product = output.grid.counts();
   std::vector<std::int32_t> ends;
   for (std::int64_t k = 0; k < k_count; ++k) {
     const bool start = k == 0 || k * groups / k_count != (k - 1) * groups / k_count;

@@ -11,14 +11,13 @@ namespace tessera::scheduler {
 
 namespace {
 
-constexpr std::int64_t kMaxPositions = std::int64_t{1} << 58;
-
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
 
-TaskOrder::TaskOrder(const Plan& plan) : plan_(&plan) {
+TaskOrder::TaskOrder(const Plan& plan, ProductRoom room) : plan_(&plan), room_(room) {
   std::vector<std::vector<Alignment>> alignments(plan.nodes.size());
+  find_products();
   homes_.resize(plan.nodes.size(), {-1, {}});
   align_roots(alignments);
   for (std::size_t i = plan.nodes.size(); i-- > 0;) {
@@ -31,45 +30,58 @@ TaskOrder::TaskOrder(const Plan& plan) : plan_(&plan) {
 // Results with the same task grid share a sweep, so that what they have in common is computed once
 // and used by all of them while it is there.
 void TaskOrder::align_roots(std::vector<std::vector<Alignment>>& alignments) {
-  std::map<std::vector<std::int64_t>, int> domain_of;
-  const auto add_root = [&](std::size_t i, int domain) {
-    Alignment alignment;
-    alignment.domain = domain;
-    for (std::size_t d = 0; d < plan_->nodes[i].counts.size(); ++d)
-      alignment.digits.push_back({static_cast<int>(d), 0, nullptr});
-    move_home(static_cast<NodeIndex>(i), alignment);
-    alignments[i].push_back(std::move(alignment));
-  };
-  const auto add_domain = [&](const PlanNode& node) {
-    Domain domain;
-    domain.extents = node.counts;
-    domain.outer = node.counts.size();
-    domains_.push_back(std::move(domain));
-    return static_cast<int>(domains_.size()) - 1;
+  const auto add_root = [&](std::size_t i, int number) {
+    const auto count = static_cast<int>(plan_->nodes[i].counts.size());
+    Alignment lanes{number, {}};
+    for (int d = 0; d < count; ++d) lanes.digits.push_back({d, 0, nullptr});
+    move_home(static_cast<NodeIndex>(i), lanes);
+    const Domain& domain = domains_[at(number)];
+    Alignment root{number, {}};
+    pad(root);
+    if (domain.numbers.empty()) {
+      for (int d = 0; d < count; ++d) root.digits[at(d)] = {d, 0, nullptr};
+    } else {
+      place_in_tiles(domain, root);
+    }
+    alignments[i].push_back(std::move(root));
   };
   // Tasks that read each other keep their order only in a sweep of their own before all others.
   for (std::size_t i = 0; i < plan_->nodes.size(); ++i) {
-    if (plan_->nodes[i].reads_itself) add_root(i, add_domain(plan_->nodes[i]));
+    if (!plan_->nodes[i].reads_itself) continue;
+    add_domain(plan_->nodes[i].counts, nullptr);
+    add_root(i, static_cast<int>(domains_.size()) - 1);
   }
+  std::map<std::vector<std::int64_t>, std::vector<std::size_t>> roots;
+  std::vector<const std::vector<std::int64_t>*> grids;  // in the order of their first roots
   for (std::size_t i = 0; i < plan_->nodes.size(); ++i) {
     const PlanNode& node = plan_->nodes[i];
     bool root = node.sink && !node.reads_itself;
     for (SlotIndex output : node.outputs) root = root || plan_->slots[at(output)].retained;
     if (!root) continue;
-    auto [it, fresh] = domain_of.try_emplace(node.counts, static_cast<int>(domains_.size()));
-    if (fresh) it->second = add_domain(node);
-    add_root(i, it->second);
+    const auto [it, fresh] = roots.try_emplace(node.counts);
+    if (fresh) grids.push_back(&it->first);
+    it->second.push_back(i);
+  }
+  for (const std::vector<std::int64_t>* grid : grids) {
+    const Product* product = nullptr;
+    for (const std::size_t i : roots[*grid]) {
+      const Product* one = product_of(static_cast<NodeIndex>(i));
+      if (product == nullptr && one != nullptr && one->grid == *grid) product = one;
+    }
+    add_domain(*grid, product);
+    for (const std::size_t i : roots[*grid]) add_root(i, static_cast<int>(domains_.size()) - 1);
   }
 }
 
 // The digit that orders a stream of blocks within one task of its reader: a digit that stands at
 // its last value for this reader anyway (siblings then share one pass over common inputs), else a
 // new innermost one.
-int TaskOrder::inner_digit(int domain, std::int64_t extent, const std::vector<Alignment>& reader) {
+int TaskOrder::inner_digit(int domain, std::int64_t extent, const std::vector<Alignment>& reader,
+                           bool links) {
   Domain& d = domains_[at(domain)];
   for (std::size_t s = d.outer; s < d.extents.size(); ++s) {
     if (d.extents[s] != extent) continue;
-    bool free = true;
+    bool free = links || std::find(d.links.begin(), d.links.end(), s) == d.links.end();
     for (const Alignment& a : reader) {
       if (a.domain != domain || s >= a.digits.size()) continue;
       const Digit& digit = a.digits[s];
@@ -98,7 +110,8 @@ bool TaskOrder::stands_before(const Alignment& alignment, int axis, std::int64_t
 // Where the blocks stand that a node's tasks read, when the tasks stand along `from`. Of a mirrored
 // read there are two such ways.
 TaskOrder::Alignment TaskOrder::followed(NodeIndex index, std::size_t number, const Alignment& from,
-                                         bool swapped) const {
+                                         bool swapped,
+                                         const std::vector<std::int64_t>& extents) const {
   const PlanNode& node = plan_->nodes[at(index)];
   const PlanInput& input = node.inputs[number];
   const std::vector<std::int64_t>& counts =
@@ -109,7 +122,7 @@ TaskOrder::Alignment TaskOrder::followed(NodeIndex index, std::size_t number, co
   for (std::size_t s = 0; s < from.digits.size(); ++s) {
     const Digit& digit = from.digits[s];
     // Blocks that this read leaves out but another one wants come last.
-    const auto last = static_cast<std::int32_t>(domains_[at(from.domain)].extents[s] - 1);
+    const auto last = static_cast<std::int32_t>(extents[s] - 1);
     if (digit.axis < 0) {
       to.digits.push_back(digit);
       continue;
@@ -168,20 +181,11 @@ TaskOrder::Alignment TaskOrder::followed(NodeIndex index, std::size_t number, co
   return to;
 }
 
-bool TaskOrder::same_lanes(const Alignment& a, const Alignment& b) const {
-  if (a.domain != b.domain) return false;
-  const auto same = [](const Digit& x, const Digit& y) {
-    return x.axis == y.axis && x.constant == y.constant && x.table == y.table;
-  };
-  const auto outer = static_cast<std::ptrdiff_t>(domains_[at(a.domain)].outer);
-  return std::equal(a.digits.begin(), a.digits.begin() + outer, b.digits.begin(), same);
-}
-
 std::uint64_t TaskOrder::lane_count(const Alignment& alignment) const {
-  const Domain& domain = domains_[at(alignment.domain)];
+  const std::vector<std::int64_t>& extents = domains_[at(alignment.domain)].lanes;
   std::uint64_t count = 1;
-  for (std::size_t s = 0; s < domain.outer; ++s) {
-    if (alignment.digits[s].axis >= 0) count *= static_cast<std::uint64_t>(domain.extents[s]);
+  for (std::size_t s = 0; s < extents.size(); ++s) {
+    if (alignment.digits[s].axis >= 0) count *= static_cast<std::uint64_t>(extents[s]);
   }
   return count;
 }
@@ -192,7 +196,6 @@ void TaskOrder::move_home(NodeIndex node, const Alignment& alignment) {
   Alignment& home = homes_[at(node)];
   if (home.domain >= 0 && lane_count(alignment) <= lane_count(home)) return;
   home = alignment;
-  home.digits.resize(domains_[at(alignment.domain)].outer);
 }
 
 // A digit that an alignment does not have yet stands at its last value.
@@ -208,7 +211,7 @@ void TaskOrder::pad(Alignment& alignment) const {
 TaskOrder::Alignment TaskOrder::beside_input(NodeIndex index, const Alignment& from) const {
   const PlanNode& node = plan_->nodes[at(index)];
   const Access& access = node.inputs[0].access;
-  Alignment to = followed(index, 0, from, false);
+  Alignment to = followed(index, 0, from, false, domains_[at(from.domain)].extents);
   for (Digit& digit : to.digits) {
     if (digit.axis < 0) continue;
     const AxisLink& link = access.links[at(digit.axis)];
@@ -289,7 +292,8 @@ void TaskOrder::align_inputs(NodeIndex index, std::vector<std::vector<Alignment>
     for (Alignment& a : own) {
       pad(a);
       fill(a);
-      const int digit = length > 1 ? inner_digit(a.domain, length, before) : -1;
+      const int digit =
+          length > 1 ? inner_digit(a.domain, length, before, !node.product.empty()) : -1;
       if (digit >= 0) {
         pad(a);
         a.digits[at(digit)] = {node.chain_axis, 0, nullptr};
@@ -305,6 +309,7 @@ void TaskOrder::align_inputs(NodeIndex index, std::vector<std::vector<Alignment>
     // Streams: which input axes have several blocks for one task.
     std::vector<std::int64_t> stream_lengths(counts.size(), 1);
     if (input.streamed) {
+      reserve_links(index, input, own);
       for (std::size_t d = 0; d < counts.size(); ++d) {
         const AxisLink& link = input.access.links[d];
         for (std::int64_t c = 0; c < link.map.from_count(); ++c) {
@@ -335,7 +340,7 @@ void TaskOrder::align_inputs(NodeIndex index, std::vector<std::vector<Alignment>
       const Alignment& from = own[w];
       const int swaps = input.access.mirror ? 2 : 1;
       for (int swap = 0; swap < swaps; ++swap) {
-        Alignment to = followed(index, k, from, swap == 1);
+        Alignment to = followed(index, k, from, swap == 1, domains_[at(from.domain)].extents);
         for (const auto& [axis, digit] : stream_digits) {
           const AxisLink& link = input.access.links[axis];
           std::vector<std::int32_t> table(at(counts[axis]),
@@ -351,13 +356,10 @@ void TaskOrder::align_inputs(NodeIndex index, std::vector<std::vector<Alignment>
               static_cast<int>(axis), 0,
               std::make_shared<const std::vector<std::int32_t>>(std::move(table))};
         }
-        if (swap == 0 && same_lanes(from, home)) move_home(producer, to);
         add_alignment(alignments[at(producer)], std::move(to), domains_, counts);
       }
     }
-    const bool known = std::any_of(own.begin(), own.end(),
-                                   [&](const Alignment& a) { return same_lanes(a, home); });
-    if (!known) move_home(producer, followed(index, k, home, false));
+    move_home(producer, followed(index, k, home, false, domains_[at(home.domain)].lanes));
   }
 }
 
@@ -370,9 +372,10 @@ void TaskOrder::compile(std::vector<std::vector<Alignment>>& alignments) {
       domain.weights[s] = domain.weights[s + 1] *
                           static_cast<Position>(std::max<std::int64_t>(domain.extents[s], 1));
     }
-    base += domain.weights[0];
-    domain.tile_positions = domain.weights[domain.outer];
-    domain.tiles = domain.weights[0] / domain.tile_positions;
+    domain.positions = domain.weights[0];
+    base += domain.positions;
+    for (const std::int64_t count : domain.lanes)
+      domain.tiles *= static_cast<Position>(std::max<std::int64_t>(count, 1));
     domain.weights.erase(domain.weights.begin());
   }
   for (std::size_t i = 0; i < alignments.size(); ++i) {
@@ -432,9 +435,18 @@ Position TaskOrder::position(NodeIndex node, const std::int64_t* coords) const n
 std::uint64_t TaskOrder::tile(Position position) const noexcept {
   std::uint64_t before = 0;
   for (const Domain& domain : domains_) {
-    const Position tile = (position - domain.base) / domain.tile_positions;
-    if (tile < domain.tiles) return before + tile;
-    before += domain.tiles;
+    const Position place = position - domain.base;
+    if (place >= domain.positions) {
+      before += domain.tiles;
+      continue;
+    }
+    if (domain.numbers.empty()) return before + place / (domain.positions / domain.tiles);
+    Position tile = 0;
+    for (const auto& [digit, factor] : domain.numbers) {
+      tile +=
+          factor * (place / domain.weights[digit] % static_cast<Position>(domain.extents[digit]));
+    }
+    return before + tile;
   }
   return before;
 }
@@ -449,10 +461,10 @@ void TaskOrder::number_lanes() {
     std::uint64_t outer = 0;
     for (std::size_t s = 0; s < home.digits.size(); ++s) {
       const Digit& digit = home.digits[s];
-      if (digit.axis < 0 || domain.extents[s] == 1) continue;
+      if (digit.axis < 0 || domain.lanes[s] == 1) continue;
       outer |= std::uint64_t{1} << digit.axis;
-      lanes.digits.push_back({digit.axis, domain.extents[s], digit.table.get()});
-      lanes.count *= static_cast<std::uint64_t>(domain.extents[s]);
+      lanes.digits.push_back({digit.axis, domain.lanes[s], digit.table.get()});
+      lanes.count *= static_cast<std::uint64_t>(domain.lanes[s]);
     }
     lanes.axes = ((std::uint64_t{1} << plan_->nodes[n].counts.size()) - 1) & ~outer;
   }

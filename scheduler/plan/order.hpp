@@ -15,6 +15,10 @@
 // branch that a streamed reduction opens adds an inner digit to the position, so that its inputs
 // come one after the other.
 //
+// Products go by panels: as many of a product's result blocks as fit in the memory are under way at
+// once, a tile of their grid, and the sweep takes the links of all their chains together, so that a
+// panel of each matrix is read once for a tile. The fewer tiles there are, the less is read again.
+//
 //   order of tasks: (position, node, block in the node's own enumeration)
 //
 // Next use, prefetch, eviction, placement and progress all read this order; execution may run ahead
@@ -25,9 +29,20 @@ namespace tessera::scheduler {
 using Position = std::uint64_t;
 inline constexpr Position kNever = std::numeric_limits<Position>::max();
 
+/// Memory for the result blocks of products that are under way at once, on each of the ranks: all
+/// come to the same order when they are told the same. None: products are computed block by block.
+struct ProductRoom {
+  std::size_t bytes = 0;
+  std::int32_t ranks = 1;
+  /// Of the memory of a rank's devices: the rest is for the panels, and for what else is there.
+  static std::size_t of(double memory_bytes) noexcept {
+    return static_cast<std::size_t>(memory_bytes / 4);
+  }
+};
+
 class TaskOrder {
  public:
-  explicit TaskOrder(const Plan& plan);
+  explicit TaskOrder(const Plan& plan, ProductRoom room = {});
   TaskOrder(const TaskOrder&) = delete;
   TaskOrder& operator=(const TaskOrder&) = delete;
 
@@ -74,12 +89,14 @@ class TaskOrder {
     std::vector<Side> sides;
   };
   const Plan& plan() const noexcept { return *plan_; }
+  ProductRoom room() const noexcept { return room_; }
 
   /// Walks the tasks in order. A cursor holds a few words for each node.
   class Cursor;
 
  private:
   friend class Cursor;
+  static constexpr std::int64_t kMaxPositions = std::int64_t{1} << 58;
   using Table = std::shared_ptr<const std::vector<std::int32_t>>;
   // One digit of an alignment: a constant, or a table over one task axis (null: the coordinate
   // itself).
@@ -99,13 +116,32 @@ class TaskOrder {
     int domain = 0;
     std::vector<Digit> digits;
   };
+  // How many rows and columns of blocks a tile of a product's result has.
+  struct Tile {
+    std::int64_t rows = 0;
+    std::int64_t columns = 0;
+  };
   struct Domain {
     std::vector<std::int64_t> extents;  // of the sweep's digits, outermost first
-    std::size_t outer = 0;              // digits that number the result's blocks
+    std::vector<std::int64_t> lanes;    // of the result's grid
+    std::size_t outer = 0;              // digits that come before all inner ones
+    std::vector<std::size_t> links;     // inner digits that are for chains of products alone
+    // Digits that number the result's blocks: what one of each stands for.
+    std::vector<std::pair<std::size_t, Position>> numbers;  // empty: the outer ones, in C order
+    Tile tile;
     Position base = 0;
     Position tiles = 1;
-    Position tile_positions = 1;  // in one tile
+    Position positions = 1;
     std::vector<Position> weights;
+  };
+  // A product that something is computed from, and how its result blocks fit in the memory.
+  struct Product {
+    std::vector<std::int64_t> grid;
+    std::int64_t links = 1;
+    double blocks = 1;           // in the grid
+    double at_once = 0;          // on one rank
+    bool fits = false;           // all blocks on all ranks
+    double weights[2] = {1, 1};  // bytes of a block of each matrix
   };
   struct Lanes {
     std::vector<LaneDigit> digits;  // outer ones that vary with the task
@@ -135,16 +171,26 @@ class TaskOrder {
     return sum;
   }
 
+  void find_products();
+  const Product* product_of(NodeIndex node) const noexcept {
+    const std::int32_t product = product_of_[static_cast<std::size_t>(node)];
+    return product < 0 ? nullptr : &products_[static_cast<std::size_t>(product)];
+  }
+  static Tile tile_of(const Product& product);
+  void add_domain(const std::vector<std::int64_t>& counts, const Product* product);
+  static void place_in_tiles(const Domain& domain, Alignment& root);
+  void reserve_links(NodeIndex node, const PlanInput& input, std::vector<Alignment>& own);
   void align_roots(std::vector<std::vector<Alignment>>& alignments);
   void align_inputs(NodeIndex node, std::vector<std::vector<Alignment>>& alignments);
-  Alignment followed(NodeIndex node, std::size_t input, const Alignment& from, bool swapped) const;
+  Alignment followed(NodeIndex node, std::size_t input, const Alignment& from, bool swapped,
+                     const std::vector<std::int64_t>& extents) const;
   Alignment beside_input(NodeIndex node, const Alignment& from) const;
   void move_to_input(NodeIndex node, std::vector<Alignment>& own);
-  bool same_lanes(const Alignment& a, const Alignment& b) const;
   std::uint64_t lane_count(const Alignment& alignment) const;
   void move_home(NodeIndex node, const Alignment& alignment);
   void pad(Alignment& alignment) const;
-  int inner_digit(int domain, std::int64_t extent, const std::vector<Alignment>& reader);
+  int inner_digit(int domain, std::int64_t extent, const std::vector<Alignment>& reader,
+                  bool links = false);
   static bool stands_before(const Alignment& alignment, int axis, std::int64_t c, std::int64_t d);
   static bool nowhere_after(const Alignment& a, const Alignment& b,
                             const std::vector<std::int64_t>& extents,
@@ -160,9 +206,12 @@ class TaskOrder {
   void number_lanes();
 
   const Plan* plan_;
+  ProductRoom room_;
+  std::vector<Product> products_;
+  std::vector<std::int32_t> product_of_;  // by node: that it is computed from; -1: none
   std::vector<Domain> domains_;
   std::vector<std::vector<Alignment>> alignments_;
-  std::vector<Alignment> homes_;  // by node: the way that its lanes follow, outer digits alone
+  std::vector<Alignment> homes_;  // by node: the way that its lanes follow, along the result's grid
   std::vector<Lanes> lanes_;      // by node
   std::vector<Compiled> compiled_;
   std::vector<Position> constants_;

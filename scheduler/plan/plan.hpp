@@ -52,6 +52,9 @@ struct PlanNode {
   int chain_axis = -1;
   std::vector<bool> chain_start;
   int chain_output = 0;
+  /// The grid of the product whose chains these are; empty: of none. Each link reads blocks that its
+  /// neighbours read as well, of one matrix along a row of the grid and of the other along a column.
+  std::vector<std::int64_t> product;
   bool sink = false;  ///< delivers to the outside (a file, the caller's memory): always wanted
   bool recomputable = false;  ///< pure, no inputs, cheap: a block may be dropped and made again
   bool impure = false;        ///< must run exactly once

@@ -225,6 +225,13 @@ void fill_devices(TesseraCudaApi& api) {
       return 0;
     });
   };
+  api.device_memory = [](int device, size_t* bytes) {
+    return guarded("device_memory", [&](Machine& machine) {
+      if (device < 0 || device >= machine.options.devices) return kInvalidValue;
+      *bytes = machine.options.memory_bytes;
+      return 0;
+    });
+  };
   api.set_device = set_device;
   api.current_device = [](int* device) {
     return guarded("current_device", [&](Machine&) {

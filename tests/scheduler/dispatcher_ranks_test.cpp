@@ -142,7 +142,7 @@ TEST(DispatcherRanks, EveryTaskRunsOnceOnItsRankWithItsInputs) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     test::RandomPlan random(seed);
     const Plan plan = random.make(random.pick(2, 14));
-    const TaskOrder order(plan);
+    const TaskOrder order(plan, random.room());
     const auto ranks = static_cast<std::int32_t>(random.pick(2, 7));
     const auto devices = static_cast<std::uint32_t>(random.pick(1, 3));
     const std::size_t need = test::smallest_budget(order);

@@ -129,7 +129,7 @@ TEST(Dispatcher, RunsEveryTaskOnceWithItsInputsUnderTightBudgets) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     test::RandomPlan random(seed);
     const Plan plan = random.make(random.pick(2, 14));
-    const TaskOrder order(plan);
+    const TaskOrder order(plan, random.room());
     const auto devices = static_cast<std::uint32_t>(random.pick(1, 4));
     const std::size_t need = smallest_budget(order, devices);
     DispatcherOptions options;

@@ -173,5 +173,31 @@ TEST(Names, ConstantsAndPromotion) {
   EXPECT_FALSE(can_cast(x, int64));
 }
 
+// A product of matrices that do not fit the memory reads each of their blocks for a tile of the
+// result and not for each row of it: 16 tiles of 8 x 8 blocks, 32 panels of 8 + 8 blocks each.
+TEST(EngineMatrix, AProductThatSpillsReadsPanelsForTiles) {
+  constexpr std::int64_t kEdge = 32;
+  constexpr std::int64_t kBlocks = 32;
+  constexpr std::size_t kBlock = kEdge * kEdge * 8;
+  SessionOptions options;
+  options.device_memory_bytes = 256 * kBlock;
+  options.host_memory_bytes = std::size_t{64} << 20;
+  options.workers = 1;
+  Session session(options);
+  const SessionScope scope(session);
+  const std::int64_t n = kEdge * kBlocks;
+  const Array a = random::normal({n, n}, {.chunks = {kEdge, kEdge}, .seed = 1}).persist();
+  const Array b = random::normal({n, n}, {.chunks = {kEdge, kEdge}, .seed = 2}).persist();
+  const Array c = matmul(a, b).persist();
+  const RunReport report = session.last_run();
+  EXPECT_LE(report.from_host_bytes, 16 * 32 * (8 + 8) * kBlock);
+  EXPECT_LE(report.peak_device_bytes[0], *options.device_memory_bytes);
+  // Row by row all of b would be read for each of 32 rows, but for what may stay.
+  EXPECT_LT(report.from_host_bytes, 31 * (kBlocks * kBlocks - 256) * kBlock / 2);
+  const double got = sum(c).item<double>();
+  const double expected = sum(sum(a, {.axis = 0}) * sum(b, {.axis = 1})).item<double>();
+  EXPECT_NEAR(got, expected, 1e-6 * static_cast<double>(n) * std::sqrt(static_cast<double>(n)));
+}
+
 }  // namespace
 }  // namespace tessera

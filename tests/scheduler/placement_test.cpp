@@ -68,7 +68,7 @@ TEST(Placement, EveryTaskHasOneOwnerThatAllRanksAgreeOn) {
     const Plan plan = random.make(random.pick(2, 12));
     // What another rank would build for itself.
     const Plan other_plan = plan;
-    const TaskOrder order(plan);
+    const TaskOrder order(plan, random.room());
     const TaskOrder other_order(other_plan);
     for (const std::int32_t ranks : kTopologies) {
       SCOPED_TRACE(testing::Message() << "seed " << seed << ", " << ranks << " ranks");
@@ -241,7 +241,7 @@ TEST(Share, TheWalkOverAShareFindsAllOfItInOrder) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     test::RandomPlan random(seed);
     const Plan plan = random.make(random.pick(2, 14));
-    const TaskOrder order(plan);
+    const TaskOrder order(plan, random.room());
     const auto ranks = static_cast<std::int32_t>(random.pick(2, 9));
     const Placement placement(order, {ranks});
     std::int64_t coords[kMaxRank];
@@ -288,7 +288,7 @@ TEST(Share, TheReadersOfABlockAreThoseOfThePlan) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     test::RandomPlan random(seed);
     const Plan plan = random.make(random.pick(2, 14));
-    const TaskOrder order(plan);
+    const TaskOrder order(plan, random.room());
     const auto ranks = static_cast<std::int32_t>(random.pick(2, 9));
     const Placement placement(order, {ranks});
     const Share share(order, {ranks}, comm::Rank{static_cast<std::int32_t>(seed) % ranks});
@@ -374,6 +374,32 @@ TEST(Placement, ARankOfManyOwnsASquareOfAProduct) {
       EXPECT_LE(static_cast<int>(need.first.size() + need.second.size()), most) << "rank " << rank;
     }
   }
+}
+
+// The links of a product read one panel after the other: each is on many ranks, so that all send.
+TEST(Placement, RanksThatShareARowOfAMatrixTakeItsPanelsInTurn) {
+  const Array a = random::normal({30, 320}, {.chunks = {10, 10}, .seed = 1});
+  const Array b = random::normal({320, 40}, {.chunks = {10, 10}, .seed = 2});
+  const Plan plan = plan_of({matmul(a, b + 1.0)});
+  const TaskOrder order(plan);
+  constexpr std::int32_t kRanks = 10;
+  const Placement placement(order, {kRanks});
+  int found = 0;
+  for (std::size_t n = 0; n < plan.nodes.size(); ++n) {
+    const std::vector<std::int64_t>& counts = plan.nodes[n].counts;
+    if (counts.size() != 2 || std::max(counts[0], counts[1]) != 32) continue;
+    ++found;
+    const int panel = counts[0] == 32 ? 0 : 1;
+    std::map<std::int64_t, std::vector<std::int32_t>> owners;  // by panel
+    for_each_task(order, [&](const TaskOrder::Cursor::Item& item, const std::int64_t* coords) {
+      if (item.node != static_cast<NodeIndex>(n)) return;
+      owners[coords[panel]].push_back(placement.owner(item.node, coords).number);
+    });
+    std::set<std::int32_t> of_three;
+    for (std::int64_t k = 0; k < 4; ++k) of_three.insert(owners[k].begin(), owners[k].end());
+    EXPECT_EQ(of_three.size(), static_cast<std::size_t>(kRanks));
+  }
+  EXPECT_EQ(found, 2);
 }
 
 TEST(Share, ARankIsOneOfTheTopologys) {

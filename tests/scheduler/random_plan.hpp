@@ -2,7 +2,7 @@
 
 #include <random>
 
-#include "scheduler/plan/plan.hpp"
+#include "scheduler/plan/order.hpp"
 
 // Plans drawn at random for property tests: sources, maps with permuted, ranged and broadcast reads,
 // streamed reductions, chains, mirrored reads and pieces over ragged grids of rank 0 to 3.
@@ -39,6 +39,13 @@ class RandomPlan {
     plan.slots.back().retained = true;
     plan.finalize();
     return plan;
+  }
+
+  /// From none to enough for all blocks of all products.
+  ProductRoom room() {
+    if (pick(0, 4) == 0) return {};
+    return {static_cast<std::size_t>(pick(0, 2) == 0 ? pick(1, 1'000'000) : pick(1, 20'000)),
+            pick(1, 3)};
   }
 
   int pick(int low, int high) { return std::uniform_int_distribution<int>(low, high)(rng_); }
@@ -144,9 +151,11 @@ class RandomPlan {
   void chain(Plan& plan) {
     PlanNode node;
     node.label = "chain";
-    const int rank = pick(1, 3);
+    const int rank = pick(1, 4);
     for (int d = 0; d < rank; ++d) node.counts.push_back(pick(1, 5));
     node.chain_axis = pick(0, rank - 1);
+    if (node.chain_axis == rank - 1 && rank >= 3 && pick(0, 2) > 0)
+      node.product = {node.counts.begin(), node.counts.end() - 1};
     const std::int64_t length = node.counts[static_cast<std::size_t>(node.chain_axis)];
     for (std::int64_t k = 0; k < length; ++k) node.chain_start.push_back(k == 0 || pick(0, 3) == 0);
     node.inputs.push_back(read(plan, node.counts));

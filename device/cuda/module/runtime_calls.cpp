@@ -325,6 +325,12 @@ void add_runtime(TesseraCudaApi& api) {
   api.device_address = [](int device, char* text, int bytes) {
     return int{cudaDeviceGetPCIBusId(text, bytes, device)};
   };
+  api.device_memory = [](int device, size_t* bytes) {
+    cudaDeviceProp properties;
+    const cudaError_t status = cudaGetDeviceProperties(&properties, device);
+    if (status == cudaSuccess) *bytes = properties.totalGlobalMem;
+    return int{status};
+  };
   api.set_device = set_device;
   api.current_device = [](int* device) { return int{cudaGetDevice(device)}; };
   api.enable_peer = enable_peer;
