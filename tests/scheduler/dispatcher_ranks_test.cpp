@@ -7,6 +7,7 @@
 
 #include "hash_kernels.hpp"
 #include "random_plan.hpp"
+#include "sanitizers.hpp"
 #include "scheduler/executor/dispatcher.hpp"
 
 // Several ranks' dispatchers over one plan, carried out in random order on tokens instead of
@@ -138,7 +139,7 @@ void Cluster::run() {
 TEST(DispatcherRanks, EveryTaskRunsOnceOnItsRankWithItsInputs) {
   std::size_t fetched = 0;
   std::size_t spilled = 0;
-  for (std::uint64_t seed = 0; seed < 1000; ++seed) {
+  for (std::uint64_t seed = 0; seed < fewer_under_tsan(1000); ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     test::RandomPlan random(seed);
     const Plan plan = random.make(random.pick(2, 14));

@@ -14,6 +14,7 @@
 #include "failing_transport.hpp"
 #include "fault_workloads.hpp"
 #include "faulty_file_system.hpp"
+#include "sanitizers.hpp"
 #include "scheduler/seams.hpp"
 #include "tessera/tessera.hpp"
 
@@ -214,7 +215,8 @@ void EngineNthFault::every(Kind kind) {
   std::uint64_t failed = 0;
   // Where a disk is full every call fails alone, too; pools try a refused request once more; a stop
   // ends a run as a failing kernel does. Of these kinds some places are enough.
-  const bool some = kind == Kind::kFullDisk || kind == Kind::kAllocation || kind == Kind::kStop;
+  const bool some = kind == Kind::kFullDisk || kind == Kind::kAllocation || kind == Kind::kStop ||
+                    fewer_under_tsan(10) < 10;
   const std::uint64_t sparse = some ? 4 : std::numeric_limits<std::uint64_t>::max();
   for (std::uint64_t nth = 1;; nth += 1 + nth / sparse) {
     SCOPED_TRACE(::testing::Message() << kNames[static_cast<int>(kind)] << " " << nth);

@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "engine_walk.hpp"
+#include "sanitizers.hpp"
 
 // Random expressions of everything that a user can call, against eager numbers.
 
@@ -12,7 +13,7 @@ namespace tessera::testing {
 namespace {
 
 constexpr std::uint64_t kFirstSeed = 20'240'601;
-constexpr std::uint64_t kCases = 900;
+constexpr std::uint64_t kCases = fewer_under_tsan(900);
 
 SessionOptions options_of(std::uint64_t seed) {
   SessionOptions options;

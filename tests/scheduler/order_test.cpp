@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "random_plan.hpp"
+#include "sanitizers.hpp"
 #include "scheduler/plan/explain.hpp"
 #include "scheduler/plan/lower.hpp"
 #include "tessera/tessera.hpp"
@@ -17,7 +18,7 @@ namespace {
 using Task = std::pair<NodeIndex, std::int64_t>;
 
 TEST(TaskOrder, VisitsEveryWantedTaskOnceAndAfterItsInputs) {
-  for (std::uint64_t seed = 0; seed < 2000; ++seed) {
+  for (std::uint64_t seed = 0; seed < fewer_under_tsan(2000); ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     test::RandomPlan random(seed);
     const Plan plan = random.make(random.pick(2, 14));
@@ -44,7 +45,7 @@ TEST(TaskOrder, VisitsEveryWantedTaskOnceAndAfterItsInputs) {
 }
 
 TEST(TaskOrder, ReaderCountsAndReadersAgreeWithInputs) {
-  for (std::uint64_t seed = 0; seed < 2000; ++seed) {
+  for (std::uint64_t seed = 0; seed < fewer_under_tsan(2000); ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     test::RandomPlan random(seed);
     const Plan plan = random.make(random.pick(2, 12));

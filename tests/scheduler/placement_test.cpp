@@ -1,5 +1,3 @@
-#include "scheduler/placement/share.hpp"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,6 +5,8 @@
 #include <set>
 
 #include "hash_kernels.hpp"
+#include "sanitizers.hpp"
+#include "scheduler/placement/share.hpp"
 #include "scheduler/plan/lower.hpp"
 #include "tessera/tessera.hpp"
 
@@ -237,7 +237,7 @@ TEST(Placement, NoRanksAreRefused) {
 
 // What ranks pass over without looking is what is not theirs.
 TEST(Share, TheWalkOverAShareFindsAllOfItInOrder) {
-  for (std::uint64_t seed = 0; seed < 400; ++seed) {
+  for (std::uint64_t seed = 0; seed < fewer_under_tsan(400); ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     test::RandomPlan random(seed);
     const Plan plan = random.make(random.pick(2, 14));
@@ -284,7 +284,7 @@ TEST(Share, AShareIsFewBoxes) {
 
 // Who reads a block, of this rank's tasks and of the other ranks', is what the plan says.
 TEST(Share, TheReadersOfABlockAreThoseOfThePlan) {
-  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+  for (std::uint64_t seed = 0; seed < fewer_under_tsan(200); ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     test::RandomPlan random(seed);
     const Plan plan = random.make(random.pick(2, 14));
