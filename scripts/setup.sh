@@ -132,5 +132,21 @@ build() {
   (cd "$root" && NINJA_STATUS='[%f/%t] ' cmake --build --preset "$1" -j "$jobs" "${@:2}") >&2
 }
 
+# run_tests PRESET [COMMAND...] [-- arguments of ctest...]: the tests of a preset, under COMMAND. What
+# failed is said again at the end, where it is found.
+run_tests() {
+  local preset=$1 under=()
+  shift
+  while [ $# -gt 0 ] && [ "$1" != -- ]; do
+    under+=("$1")
+    shift
+  done
+  (cd "$root" && "${under[@]}" ctest --preset "$preset" -j "$jobs" "${@:2}") && return
+  printf '\n== what failed\n'
+  grep -A 14 -E ': Failure$|ERROR: |runtime error: |WARNING: ThreadSanitizer|^\[  FAILED|Timeout' \
+    "$root/build/$preset/Testing/Temporary/LastTest.log" | head -n 200 || true
+  return 1
+}
+
 install_packages
 check_versions

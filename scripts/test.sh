@@ -8,5 +8,4 @@ set -euo pipefail
 describe_devices
 configure host
 build host
-cd "$root"
-ctest --preset host -j "$jobs" "$@"
+run_tests host -- "$@"

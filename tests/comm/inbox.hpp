@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <map>
@@ -24,6 +25,7 @@ class Inbox final : public Receiver {
     std::vector<std::byte> body;
   };
   std::byte* target(Rank from, const Envelope& envelope, std::size_t bytes) noexcept override {
+    while (held) std::this_thread::sleep_for(1ms);
     if (slow > 0us) std::this_thread::sleep_for(slow);
     if (envelope.flags == kDrop) return nullptr;
     const std::lock_guard lock(mutex_);
@@ -55,6 +57,7 @@ class Inbox final : public Receiver {
   std::vector<Message> messages;
   std::map<int, std::vector<std::string>> losses;
   std::chrono::microseconds slow{0};
+  std::atomic<bool> held{false};  // nothing is taken until it is not
   Messenger* echo = nullptr;
 
  private:

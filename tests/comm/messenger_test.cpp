@@ -201,10 +201,12 @@ TEST_P(MessengerConformance, AReceiverMaySendFromItsCalls) {
 TEST_P(MessengerConformance, ASlowReceiverLosesNothing) {
   start(2);
   inboxes_[1].slow = 2000us;
+  inboxes_[1].held = true;
   const auto body = pattern(1'000'000, 9);
   for (std::uint64_t i = 0; i < 60; ++i)
     at(0).send(Rank{1}, {0, 0, 0, 0, i}, body.data(), body.size(), counted());
   EXPECT_LT(done_, 60) << "the sender went on as if all had been taken";
+  inboxes_[1].held = false;
   ASSERT_TRUE(inboxes_[1].wait([&] { return inboxes_[1].messages.size() == 60; }));
   ASSERT_TRUE(all_done(60));
   for (const Inbox::Message& message : inboxes_[1].messages) ASSERT_TRUE(same(message.body, body));
