@@ -173,13 +173,12 @@ def findings(results):
   {add_all['gpus']:,}. A GPU's memory is {results.model['memory_bytes_per_s'] * gpus_per_node / network:.0f} times as fast as its part of a node's
   adapter, so that the first step beyond one node costs nearly all efficiency, and later ones little.
 - A product: a rank's result blocks make up about a square, so that it fetches as many rows and columns of blocks as that
-  has, which grows as the work of a rank does. It sweeps the square row by row and holds the columns' blocks from
-  its first row to its last: {gib(product_two['peak_device_bytes'])} GiB of a GPU at {product_two['gpus']} GPUs, {gib(product_512['peak_device_bytes'])} GiB at
-  {product_512['gpus']}. Where a GPU has less, blocks leave for the host's memory and the disk, {gib(product_all['spilled_bytes'] / product_all['gpus'])} GiB
-  of each GPU at {product_all['gpus']:,}, and come back over slower links. Nor does a node compute much before its first row's
-  columns are there. A schedule that takes k outermost and sends panels to all would hold one panel at a time and keep network
-  and GPUs busy at once; there is none yet. Where ranks cannot have equal squares (16, 64, 256, 1024 and 4096 GPUs) the busiest
-  node moves up to twice as much as others.
+  has, which grows as the work of a rank does. All of its result blocks are under way at once, and the links of their
+  chains come together: a panel of each matrix is fetched once, and all ranks that have a part of it send. The busiest node's
+  bytes alone take its adapter {product_all['most_fetched_bytes'] / network:.3g} s at {product_all['gpus']:,} GPUs, the operations {product_all['busy_seconds'] / product_all['gpus']:.3g} s. Panels that come
+  early wait in the memory: {gib(product_two['peak_device_bytes'])} GiB of a GPU at {product_two['gpus']} GPUs, {gib(product_512['peak_device_bytes'])} GiB at {product_512['gpus']}; at {product_all['gpus']:,}
+  {gib(product_all['spilled_bytes'] / product_all['gpus'])} GiB of each GPU leave for the host's memory. Where ranks cannot have equal squares (16, 64, 256, 1024 and
+  4096 GPUs) the busiest node moves up to twice as much as others.
 - What all nodes need, its owner sends to each of them: in a tall decomposition {gib(tall_all['most_sent_bytes'])} GiB leave one node
   at {tall_all['gpus']:,} GPUs, {gib(tall_two['most_sent_bytes'])} GiB at {tall_two['gpus']}, and efficiency is {results.efficiency(tall_all):.2f}. A tree of
   nodes would take a logarithm of steps; there is none yet.
