@@ -96,7 +96,7 @@ struct Session::Impl {
     const core::Environment& env = core::environment();
     if (!env.mixed_profile) profile = devices->profile();
     exchange = scheduler::Exchange::of(world);
-    product_room = scheduler::product_room(o, world, machine);
+    product_room = scheduler::product_room(o, world);
     if (devices->cuda() != nullptr && exchange != nullptr) open_links(*machine.cuda);
     if (devices->cuda() != nullptr) cuda_registry = kernels::make_cuda_registry(*devices->cuda(), *seams.kernels);
     fuse = o.fuse.value_or(env.fuse);

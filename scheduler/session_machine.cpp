@@ -154,16 +154,13 @@ comm::RankCard rank_card() {
   return out;
 }
 
-// What all devices of a rank have together, as every rank comes to it; 0: nobody knows.
-double memory_of(const SessionOptions& options, const comm::World& world, comm::Rank rank,
-                 const device::HostDevicesOptions& devices) {
-  const double each = static_cast<double>(options.device_memory_bytes.value_or(world.device_bytes(rank)));
-  if (devices.cuda_devices.empty()) {
-    // Free memory is for all ranks of a machine; a budget is each one's own.
-    const bool own = options.device_memory_bytes || core::environment().device_memory;
-    return each * std::max(1, devices.count) / (own ? 1 : ranks_beside(world, rank));
-  }
+// What a rank's devices have together at least, of what all ranks know alike: what it told when it came, and what the
+// program says. Of a rank without GPUs it is one device's memory, and free memory, or a budget, is shared by those
+// beside it. 0: nobody knows.
+double memory_of(const SessionOptions& options, const comm::World& world, comm::Rank rank) {
+  const auto each = static_cast<double>(options.device_memory_bytes.value_or(world.device_bytes(rank)));
   const std::string& addresses = world.devices(rank);
+  if (addresses.empty()) return options.device_memory_bytes ? each : each / ranks_beside(world, rank);
   const auto all = static_cast<double>(1 + std::count(addresses.begin(), addresses.end(), ' '));
   const auto ranks = static_cast<double>(neighbours(world, rank).count);
   return each * (all < ranks ? all / ranks : std::floor(all / ranks));
@@ -197,10 +194,10 @@ device::HostDevicesOptions machine_options(const SessionOptions& options, const 
   return out;
 }
 
-std::size_t product_room(const SessionOptions& options, const comm::World& world, const device::HostDevicesOptions& devices) {
+std::size_t product_room(const SessionOptions& options, const comm::World& world) {
   double least = std::numeric_limits<double>::max();
   for (std::int32_t rank = 0; rank < world.ranks(); ++rank)
-    least = std::min(least, memory_of(options, world, comm::Rank{rank}, devices));
+    least = std::min(least, memory_of(options, world, comm::Rank{rank}));
   return ProductRoom::of(least);
 }
 

@@ -14,9 +14,8 @@ namespace tessera::scheduler {
 /// files.
 device::HostDevicesOptions machine_options(const SessionOptions& options, const Seams& seams, const comm::World& world);
 
-/// Memory for the result blocks of products on each rank, which all ranks take to be the same. `devices`:
-/// those of this rank.
-std::size_t product_room(const SessionOptions& options, const comm::World& world, const device::HostDevicesOptions& devices);
+/// Memory for the result blocks of products on each rank: the same on all, whatever devices and variables each has.
+std::size_t product_room(const SessionOptions& options, const comm::World& world);
 
 /// The world of this process (comm::process_world), with what its ranks say of themselves.
 comm::World& process_world();
