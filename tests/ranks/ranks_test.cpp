@@ -229,6 +229,18 @@ TEST(Ranks, OtherProfilesAreRefusedUnlessAllowed) {
   }
 }
 
+// They come to the same order, whatever devices and memory each has.
+TEST(Ranks, OneMayHaveOtherDevicesThanAnother) {
+  Command command({TESSERA_TOOL, "run", "-n", "2", "--", "/bin/sh", "-c",
+                   "TESSERA_DEVICES=host:$((TESSERA_RANK + 1)) "
+                   "TESSERA_DEVICE_MEMORY=$((TESSERA_RANK + 1))GiB exec \"$0\" bits",
+                   TESSERA_RANKS_PROGRAM});
+  EXPECT_EQ(command.wait(60s), 0) << command.text;
+  std::size_t lines = 0;
+  for (const auto& [name, found] : hashes(command.text, lines)) EXPECT_EQ(found.size(), 1U) << name;
+  EXPECT_GT(lines, 0U);
+}
+
 // A launcher that says nothing but what PMIx tells.
 TEST(Ranks, MpirunIsAllItTakes) {
 #ifdef TESSERA_MPIRUN
